@@ -1,0 +1,199 @@
+"""Pruner: masks for any LightningModule, by any criterion, on any schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import nn
+
+from sparsebench.callbacks.ranks import agree
+from sparsebench.callbacks.schedules import Schedule, named
+from sparsebench.callbacks.upkeep import Upkeep
+from sparsebench.criteria import split_method
+from sparsebench.errors import UsageError
+from sparsebench.functional import next_masks
+from sparsebench.masks import Masks
+from sparsebench.scope import Scope, scope_of
+from sparsebench.scoring import Loss, on_device
+
+
+class Pruner(L.Callback):
+    """Prunes while a Trainer fits and keeps what is pruned at exactly 0.
+
+    Args:
+        method: ``criterion`` or ``criterion/allocation``, such as ``"magnitude"`` or ``"random/erk"``.
+        sparsity: removed fraction of the prunable weights at the end of the schedule, in [0, 1).
+        schedule: ``oneshot`` (before training), ``iterative``, ``cubic`` (GMP), ``linear``, or a schedule object.
+        masks: fixed masks instead of a method: they are applied and kept.
+        data: batches for criteria that need some, or a function that returns them; default: the first
+            ``batches`` of the training loader.
+        loss: ``loss(model, batch) -> scalar`` for those criteria; default cross-entropy of ``model(x)`` and ``y``.
+        on: dotted path of the submodule to prune; default the whole LightningModule.
+        include, exclude: name patterns, see ``scope_of``.
+        seed: of random scores; the same masks on all ranks whatever their own seeds.
+        arguments: the criterion's own.
+
+    The model's parameters and the keys of its ``state_dict`` stay those of the dense model. Checkpoints carry
+    masks and history; a resumed run continues the schedule. Other callbacks with a method
+    ``on_masks_changed(trainer, module, pruner)`` are told of every change before the masks are applied.
+
+    >>> Pruner("magnitude", sparsity=0.9, schedule="cubic").method
+    'magnitude/global'
+    """
+
+    def __init__(
+        self,
+        method: str = "magnitude",
+        sparsity: float = 0.9,
+        *,
+        schedule: str | Schedule = "oneshot",
+        masks: Masks | None = None,
+        data: Iterable | Callable[[], Iterable] | None = None,
+        batches: int = 1,
+        loss: Loss | None = None,
+        on: str = "",
+        include: Iterable[str] = (),
+        exclude: Iterable[str] = (),
+        seed: int = 0,
+        **arguments: Any,
+    ):
+        if not 0 <= sparsity < 1:
+            raise UsageError(f"sparsity {sparsity!r} is not in [0, 1): it is the removed fraction of the prunable weights")
+        self.criterion, self.allocation = split_method(method, arguments)
+        self.sparsity = sparsity
+        self.schedule = named(schedule)
+        self.masks = masks
+        self.data, self.batches, self.loss = data, batches, loss
+        self.on, self.include, self.exclude = on, list(include), list(exclude)
+        self.seed, self.arguments = seed, arguments
+        self.static = masks is not None
+        self.history: list[dict[str, Any]] = []
+        self._done = -1
+        self._plan: dict[int, float] = {}
+        self._upkeep: Upkeep | None = None
+
+    @property
+    def method(self) -> str:
+        return f"{self.criterion}/{self.allocation}"
+
+    @property
+    def state_key(self) -> str:
+        return f"{type(self).__name__}[{self.on}]"
+
+    def target(self, module: L.LightningModule) -> nn.Module:
+        return module.get_submodule(self.on)
+
+    def scope(self, module: L.LightningModule) -> Scope:
+        return scope_of(self.target(module), self.include, self.exclude)
+
+    def plan(self, steps: int) -> dict[int, float]:
+        """What happens after which optimiser step."""
+        return {} if self.static else self.schedule.plan(steps, self.sparsity)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        scope = self.scope(pl_module)
+        device = next(iter(scope.prunable.values())).device
+        fresh = self.masks is None
+        self.masks = (Masks.dense(self.target(pl_module), scope.prunable) if fresh else self.masks).to(device)
+        params = dict(self.target(pl_module).named_parameters())
+        self.masks.apply(self.target(pl_module))
+        self._upkeep = Upkeep(params, self.masks)
+        self._plan = self.plan(_total_steps(trainer))
+        self._update_if_due(trainer, pl_module)
+        self._upkeep.attach(trainer.optimizers)
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer) -> None:
+        self._upkeep.mask_gradients()
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        self._update_if_due(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._upkeep.detach()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        if self._upkeep:
+            self._upkeep.detach()
+
+    def leaks(self, trainer: L.Trainer) -> int:
+        """Pruned entries of weights and optimiser state that are not exactly 0; must be 0 at any time."""
+        return self._upkeep.leaks(trainer.optimizers)
+
+    def _update_if_due(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        due = [step for step in self._plan if self._done < step <= trainer.global_step]
+        if due:
+            self._done = due[-1]
+            self._change(trainer, module, self._next_masks(trainer, module, self._plan[due[-1]]))
+
+    def _next_masks(self, trainer: L.Trainer, module: L.LightningModule, sparsity: float) -> Masks:
+        return next_masks(
+            self.target(module),
+            self.criterion,
+            sparsity=sparsity,
+            allocation=self.allocation,
+            data=self._data(trainer, module),
+            loss=self.loss,
+            scope=self.scope(module),
+            masks=self.masks,
+            seed=self.seed,
+            **self.arguments,
+        )
+
+    def _data(self, trainer: L.Trainer, module: L.LightningModule) -> list:
+        with torch.random.fork_rng(devices=[]):
+            data = self.data() if callable(self.data) else self.data
+            if data is None:
+                data = islice(iter(trainer.train_dataloader), self.batches)
+            return on_device(data, module.device)
+
+    def _change(self, trainer: L.Trainer, module: L.LightningModule, masks: Masks, keep_state: Masks | None = None) -> None:
+        """Make new masks the masks: agreed between ranks, told to others, applied to weights and optimiser state."""
+        masks, before = agree(masks), self.masks
+        self.masks = masks
+        self._upkeep.change(masks)
+        for callback in trainer.callbacks:
+            if hasattr(callback, "on_masks_changed"):
+                callback.on_masks_changed(trainer, module, self)
+        self._upkeep.mask_weights()
+        self._upkeep.mask_optimizer_state(trainer.optimizers, keep_state.values() if keep_state else None)
+        self.history.append(
+            {
+                "step": trainer.global_step,
+                "sparsity": masks.sparsity,
+                "kept": masks.kept,
+                "nested": masks.nested_in(before),
+                "emptied": masks.emptied,
+                "digest": masks.digest(),
+            }
+        )
+        rank_zero_info(f"{self.method}: step {trainer.global_step}, sparsity {masks.sparsity:.4f}, {masks.kept} weights kept")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "masks": None if self.masks is None else {name: mask.cpu() for name, mask in self.masks.items()},
+            "method": self.method,
+            "static": self.static,
+            "done": self._done,
+            "history": [dict(entry) for entry in self.history],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["method"] != self.method or state["static"] != self.static:
+            raise UsageError(
+                f"the checkpoint was pruned by {state['method']!r}, this Pruner is {self.method!r}: resume with the same Pruner"
+            )
+        self.masks = None if state["masks"] is None else Masks(state["masks"])
+        self._done = state["done"]
+        self.history = list(state["history"])
+
+
+def _total_steps(trainer: L.Trainer) -> int:
+    steps = trainer.estimated_stepping_batches
+    if steps in (float("inf"), -1):
+        raise UsageError("a pruning schedule needs an end: give the Trainer max_epochs or max_steps")
+    return int(steps)

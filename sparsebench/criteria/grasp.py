@@ -1,0 +1,39 @@
+"""GraSP: keep the weights whose removal would weaken the gradient flow.
+
+    score = w * (H g)        signed; g gradient, H Hessian of the loss at temperature 200
+
+Removing the smallest scores lowers the squared gradient norm least. H g comes from differentiating
+``sum(g_stop * g)``; with several batches or ranks g_stop is the mean over all of them.
+Source: Wang et al. 2020, arXiv:2002.07376 (eq. 8; the released code keeps the largest ``w * Hg``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from sparsebench.registry import criterion
+from sparsebench.scoring import mean_gradients, mean_over_examples
+
+
+@criterion(needs="model", mode="train", per_class=10, paper="2002.07376")
+def grasp(
+    model: nn.Module, params: dict[str, Tensor], batches: Iterable, loss: Callable, *, temperature: float = 200.0
+) -> dict[str, Tensor]:
+    """Scores ``w * Hg``, one tensor a parameter, of the parameter's shape."""
+
+    def cooled(x):
+        return model(x) / temperature
+
+    batches = list(batches)
+    weights = list(params.values())
+    g_stop = mean_gradients(cooled, params, batches, loss)
+
+    def hessian_vector(batch) -> list[Tensor]:
+        g = torch.autograd.grad(loss(cooled, batch), weights, create_graph=True)
+        return torch.autograd.grad(sum((s * d).sum() for s, d in zip(g_stop.values(), g, strict=True)), weights)
+
+    products = mean_over_examples(hessian_vector, batches)
+    return {name: w.detach() * hg for (name, w), hg in zip(params.items(), products, strict=True)}

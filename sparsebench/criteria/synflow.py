@@ -1,0 +1,34 @@
+"""SynFlow: iterative synaptic flow, data-free.
+
+    R = sum of outputs of the network with all parameters replaced by |.| on one input of ones
+    score = |w * dR/dw|        100 rounds, density d^(k/100) after round k
+
+Evaluation mode, float64: in float32 the flow of a deep network overflows. Source: Tanaka et al. 2020,
+arXiv:2006.05467 (Algorithm 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from sparsebench.registry import criterion
+
+
+@criterion(needs="model", mode="eval", per_class=1, rounds=100, paper="2006.05467")
+def synflow(model: nn.Module, params: dict[str, Tensor], batches: Iterable, loss: Callable) -> dict[str, Tensor]:
+    """Scores of the masked network; the batches give only the shape of the input."""
+    state = {n: _linear(t) for n, t in [*model.named_parameters(), *model.named_buffers()]}
+    flow = {name: state[name].requires_grad_() for name in params}
+    first = next(iter(batches))
+    x = first[0] if isinstance(first, list | tuple) else first
+    total = functional_call(model, state, (torch.ones_like(x[:1], dtype=torch.float64),)).sum()
+    grads = torch.autograd.grad(total, list(flow.values()))
+    return {name: (w * g).detach().abs() for (name, w), g in zip(flow.items(), grads, strict=True)}
+
+
+def _linear(tensor: Tensor) -> Tensor:
+    return tensor.detach().double().abs() if tensor.is_floating_point() else tensor.detach().clone()

@@ -1,0 +1,216 @@
+"""A record: what one cell of a board gave, as one JSON file that notices when it was edited.
+
+Numbers, cost, provenance and audit of a single (task, method, sparsity, seed). Every table and figure is
+rendered from these files and from nothing else. A field this version does not know is kept as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from sparsebench.errors import SparsebenchError
+
+SCHEMA = 1
+"""The newest record layout this version reads; added fields do not raise it, changed meanings do."""
+
+_NUMBER = (int, float)
+_ALWAYS = {
+    "schema": int, "board": str, "board_version": int, "protocol": int, "cell_id": str, "cell": dict,
+    "cell.task": str, "cell.method": str, "cell.sparsity": _NUMBER, "cell.seed": int, "settings": dict,
+    "status": str, "collapsed": bool, "metrics": dict, "cost": dict, "provenance": dict, "audit": list,
+}  # fmt: skip
+_WHEN_OK = {
+    "metrics.top1": _NUMBER, "sparsity.asked": _NUMBER, "sparsity.achieved": _NUMBER,
+    "flops.speedup": _NUMBER, "cost.epochs": _NUMBER, "cost.seconds": _NUMBER,
+}  # fmt: skip
+_FRACTIONS = (
+    "top1", "top5", "worst_class", "dead_static", "dead_dynamic", "dead_dynamic_alive", "dead_permanent",
+    "neg_preact", "ece", "val_top1_before", "val_top1",
+)  # fmt: skip
+
+
+class CorruptRecord(SparsebenchError):
+    """A record that cannot be trusted: damaged, edited, or not a record at all."""
+
+    def __init__(self, path: str | Path, why: str):
+        super().__init__(f"{path}: {why}")
+        self.path, self.why = Path(path), why
+
+
+@dataclass(frozen=True)
+class Record:
+    """One cell's result: a read-only view of its JSON object ``data``, unknown fields included."""
+
+    data: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, path: str | Path) -> Record:
+        """Read and verify one record.
+
+        Raises:
+            CorruptRecord: unreadable, not JSON, NaN inside, a field missing or of a wrong type, or numbers
+                that do not match the digest written with them.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise CorruptRecord(path, f"cannot be read ({error.strerror})") from error
+        except ValueError as error:
+            raise CorruptRecord(path, f"not a JSON file ({error})") from error
+        _validate(data, path)
+        if data.get("digest") != digest(data):
+            raise CorruptRecord(path, "changed since it was written (digest differs): run the cell again")
+        return cls(data)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the record with its digest, atomically; one top-level field a line, for readable diffs.
+
+        Raises:
+            CorruptRecord: the data would not load again (NaN, a wrong type, a missing field).
+        """
+        _validate(self.data, path)
+        data = {**self.data, "digest": digest(self.data)}
+        lines = (f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in data.items())
+        return write_atomic(path, "{\n" + ",\n".join(lines) + "\n}\n")
+
+    @property
+    def cell(self) -> dict[str, Any]:
+        """Task, method, sparsity and seed."""
+        return self.data["cell"]
+
+    @property
+    def ok(self) -> bool:
+        """The cell ran to its end."""
+        return self.data["status"] == "ok"
+
+    @property
+    def audit_failures(self) -> list[str]:
+        """Names of the audit rules that failed."""
+        return [rule.get("name", "?") for rule in self.data["audit"] if rule.get("passed") is not True]
+
+    @property
+    def audit_passed(self) -> bool:
+        """Every audited rule held; a record without any audit has not passed it."""
+        return bool(self.data["audit"]) and not self.audit_failures
+
+
+def load_all(folder: str | Path) -> tuple[list[Record], list[CorruptRecord]]:
+    """All records below a folder in path order, and what could not be trusted.
+
+    A cell that appears twice (a copied file) is kept once; the copy is reported, since one seed counted
+    twice would make an interval too narrow.
+    """
+    records: list[Record] = []
+    corrupt: list[CorruptRecord] = []
+    seen: dict[str, Path] = {}
+    for path in sorted(Path(folder).rglob("*.json")):
+        try:
+            record = Record.load(path)
+            first = seen.setdefault(record.data["cell_id"], path)
+            if first is not path:
+                raise CorruptRecord(path, f"the same cell as {first}: delete one of them")
+            records.append(record)
+        except CorruptRecord as error:
+            corrupt.append(error)
+    return records, corrupt
+
+
+def record_path(results: str | Path, board: str, method: str, cell_id: str) -> Path:
+    """Where the record of a cell lives.
+
+    >>> record_path("results", "quick", "magnitude/erk@init", "00ff00ff00ff00ff").as_posix()
+    'results/quick/magnitude~erk@init/00ff00ff00ff00ff.json'
+    """
+    return Path(results) / board / method.replace("/", "~") / f"{cell_id}.json"
+
+
+def digest(data: Mapping[str, Any]) -> str:
+    """sha256 of the canonical JSON (sorted keys, no spaces) without the field ``digest`` itself."""
+    rest = {key: value for key, value in data.items() if key != "digest"}
+    return sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def write_atomic(path: str | Path, content: str | bytes) -> Path:
+    """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _validate(data: Any, path: str | Path) -> None:
+    why = next(_faults(data), None)
+    if why:
+        raise CorruptRecord(path, why)
+
+
+def _faults(data: Any) -> Iterator[str]:
+    """What is wrong with a record, the most basic first."""
+    if not isinstance(data, Mapping):
+        yield "not a record: the file does not hold a JSON object"
+        return
+    yield from _unstorable(data, "")
+    if type(data.get("schema")) is int and data["schema"] > SCHEMA:
+        yield f"schema {data['schema']} is newer than the newest read here ({SCHEMA}): upgrade sparsebench"
+    yield from _mistyped(data, _ALWAYS)
+    if data["status"] not in ("ok", "failed"):
+        yield f"status is {data['status']!r}, must be 'ok' or 'failed'"
+    if not all(isinstance(rule, Mapping) for rule in data["audit"]):
+        yield "audit must be a list of objects with rule, name and passed"
+    if not 0 <= data["cell"]["sparsity"] < 1:
+        yield f"cell.sparsity is {data['cell']['sparsity']}, must lie in [0, 1)"
+    if data["status"] == "ok":
+        yield from _mistyped(data, _WHEN_OK)
+    for name in _FRACTIONS:
+        value = data["metrics"].get(name)
+        if value is not None and not (_is_a(value, _NUMBER) and 0 <= value <= 1):
+            yield f"metrics.{name} is {value!r}, must be null or a number in [0, 1]"
+
+
+def _mistyped(data: Mapping, fields: Mapping[str, Any]) -> Iterator[str]:
+    for name, kind in fields.items():
+        value: Any = data
+        for key in name.split("."):
+            if not isinstance(value, Mapping) or key not in value:
+                yield f"field {name!r} is missing"
+                return
+            value = value[key]
+        if not _is_a(value, kind):
+            expected = "number" if kind is _NUMBER else kind.__name__
+            yield f"field {name!r} is {value!r}, must be of type {expected}"
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+def _unstorable(value: Any, where: str) -> Iterator[str]:
+    """Values that JSON cannot hold without changing them."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                yield f"key {key!r} in {where or 'the record'} is not a string"
+            yield from _unstorable(item, f"{where}.{key}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for position, item in enumerate(value):
+            yield from _unstorable(item, f"{where}[{position}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{where} is {value}: write null for a value that does not exist"
+    elif not (value is None or isinstance(value, str | int | float | bool)):
+        yield f"{where} is a {type(value).__name__}, which JSON cannot hold"

@@ -1,0 +1,155 @@
+"""What stands in a table cell: numbers as text, shared by the Markdown page and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from sparsebench.report.table import DENSE, unranked_reason
+
+NONE = "–"
+
+
+class Cell(NamedTuple):
+    """Text with what it means: "" plain, "code" a name, "best", or "tie" (not told from the best)."""
+
+    text: str
+    mark: str = ""
+
+
+class Grid(NamedTuple):
+    """A table of cells; the first column is left-aligned text, the others are right-aligned numbers."""
+
+    header: list[str]
+    rows: list[list[Cell]]
+
+
+def percent(fraction: float | None, digits: int = 1) -> str:
+    """A fraction in percent without its sign.
+
+    >>> percent(0.97123), percent(float("nan"))
+    ('97.1', '–')
+    """
+    return NONE if fraction is None or pd.isna(fraction) else f"{100 * fraction:.{digits}f}"
+
+
+def plus_minus(fraction: float, half: float | None) -> str:
+    """A mean in percent with the half width of its interval, where there is one.
+
+    >>> plus_minus(0.971, 0.004), plus_minus(0.971, None)
+    ('97.1 ± 0.4', '97.1')
+    """
+    return percent(fraction) + ("" if half is None or pd.isna(half) else f" ± {percent(half)}")
+
+
+def sparsity_label(sparsity: float) -> str:
+    """Sparsity in percent, with as many digits as it takes not to read 100 %.
+
+    >>> [sparsity_label(s) for s in (0.5, 0.9375, 0.999, 0.9998)]
+    ['50 %', '93.8 %', '99.9 %', '99.98 %']
+    """
+    for digits in range(1, 6):
+        text = f"{100 * sparsity:.{digits}f}"
+        if float(text) < 100:
+            break
+    return text.rstrip("0").rstrip(".") + " %"
+
+
+def overall_grid(summary: pd.DataFrame) -> Grid:
+    """Methods over the whole board, from :func:`sparsebench.report.table.overall`."""
+    header = [
+        "method",
+        "average rank",
+        "95 % interval",
+        "drop to dense",
+        "collapsed",
+        "epochs / dense",
+        "cells",
+    ]
+    rows = []
+    for row in summary.to_dict("records"):
+        reason = unranked_reason(row)
+        bounds = NONE if pd.isna(row["low"]) else f"{row['low']:.1f} … {row['high']:.1f}"
+        rows.append(
+            [
+                Cell(row["method"], "code"),
+                Cell(
+                    reason or f"{row['rank']:.2f}",
+                    "" if reason or row["rank"] > summary["rank"].min() else "best",
+                ),
+                Cell(bounds),
+                Cell(plus_minus(row["drop"], row["drop_half"])),
+                Cell(f"{row['collapsed']}/{row['cells']}"),
+                Cell(NONE if pd.isna(row["epochs_ratio"]) else f"{row['epochs_ratio']:.1f} ×"),
+                Cell(f"{row['cells']}/{row['asked']}"),
+            ]
+        )
+    return Grid(header, rows)
+
+
+def task_grid(table: pd.DataFrame, task: str) -> Grid:
+    """Top-1 accuracy (%) of one task, methods by sparsities, best mean rank first, unranked below."""
+    rows_of_task = table[(table["task"] == task) & (table["method"] != DENSE)]
+    sparsities = sorted(rows_of_task["sparsity"].unique())
+    by_place = {(row["method"], row["sparsity"]): row for row in rows_of_task.to_dict("records")}
+    incomplete = rows_of_task.assign(gap=rows_of_task["state"] != "ranked").groupby("method", sort=False)
+    order = incomplete.agg(missing=("rank", "size"), gap=("gap", "sum"), rank=("rank", "mean"))
+    order["missing"] = len(sparsities) - order["missing"] + order["gap"]
+    methods = order.sort_values(["missing", "rank"], kind="stable").index
+    return Grid(
+        ["method", *map(sparsity_label, sparsities)],
+        [[Cell(m, "code"), *(_accuracy(by_place.get((m, s))) for s in sparsities)] for m in methods],
+    )
+
+
+def _accuracy(row: Mapping[str, Any] | None) -> Cell:
+    if row is None:
+        return Cell(NONE)
+    if pd.isna(row["top1"]):
+        return Cell("failed")
+    notes = {"audit": " †", "failed": f" ({row['seeds']})", "incomplete": f" ({row['seeds']})"}
+    collapse = " ↓" if row["collapsed"] else ""
+    text = plus_minus(row["top1"], row["top1_half"]) + collapse + notes.get(row["state"], "")
+    return Cell(text, row["mark"])
+
+
+LEGEND = {
+    "±": "half width of the 95 % Student interval over seeds",
+    "≈": "not told from the best: the seed-paired difference has an interval that includes 0",
+    "↓": "some seeds collapsed to chance (they count in the mean)",
+    "(": "fewer seeds finished, unranked",
+    "†": "failed its audit, unranked",
+}
+
+
+def detail_grid(table: pd.DataFrame, task: str) -> Grid:
+    """Everything that is known of one task: a row per sparsity and method."""
+    header = [
+        "method", "sparsity", "top-1", "rank", "seeds", "achieved", "speed-up", "epochs", "dead static",
+        "dead dynamic", "NLL", "ECE", "worst class", "CEV", "SDE", "collapsed", "audit",
+    ]  # fmt: skip
+    rows = []
+    for row in table[table["task"] == task].to_dict("records"):
+        rank = row["state"] if pd.isna(row["rank"]) else f"{row['rank']:.0f}"
+        texts = [
+            sparsity_label(row["sparsity"]), plus_minus(row["top1"], row["top1_half"]), rank, str(row["seeds"]),
+            percent(row["achieved"], 2), _number(row["speedup"], ".1f", " ×"), _number(row["epochs"], ".4g"),
+            percent(row["dead_static"]), percent(row["dead_dynamic_alive"]), _number(row["nll"], ".3f"),
+            percent(row["ece"]), percent(row["worst_class"]), _number(row["cev_s1"], ".3g"),
+            _number(row["sde_s1"], ".3g"), f"{row['collapsed']}/{row['seeds']}", audit_text(row),
+        ]  # fmt: skip
+        rows.append([Cell(row["method"], "code"), *map(Cell, texts)])
+    return Grid(header, rows)
+
+
+def audit_text(row: Mapping[str, Any]) -> str:
+    """ "pass" or "FAIL k", k cells."""
+    if row["audit_failed"]:
+        return f"FAIL {row['audit_failed']}"
+    return "pass" if row["seeds"] else NONE
+
+
+def _number(value: float | None, spec: str, unit: str = "") -> str:
+    return NONE if value is None or pd.isna(value) else f"{value:{spec}}{unit}"

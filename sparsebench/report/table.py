@@ -1,0 +1,184 @@
+"""The numbers of a leaderboard: records -> frame -> one row per (task, method, sparsity) -> one per method.
+
+Nothing is dropped from a mean except cells that did not run to their end: a collapsed network counts with
+its chance-level accuracy. Rows with a failed cell, a failed audit or too few seeds are shown and not ranked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sparsebench.record import Record
+from sparsebench.stats import CLUSTER, average_ranks, mean_interval, paired_difference
+
+DENSE = "dense"
+ROW = ["task", "method", "sparsity"]
+METRICS = [
+    "top1", "top5", "nll", "ece", "worst_class", "cev", "sde", "cev_s1", "sde_s1", "dead_static",
+    "dead_dynamic", "dead_dynamic_alive", "dead_permanent", "neg_preact", "val_top1_before", "val_top1",
+]  # fmt: skip
+AVERAGED = [*METRICS, "achieved", "speedup", "epochs", "own_epochs", "train_flops", "seconds"]
+
+
+def frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One row a record: its cell, status, metrics (NaN where a cell failed), cost and provenance."""
+    table = pd.DataFrame([_flat(record.data, record) for record in records], columns=_COLUMNS)
+    numeric = [*AVERAGED, "chance"]
+    return table.astype(
+        dict.fromkeys(numeric, float) | dict.fromkeys(["ok", "collapsed", "audit_passed"], bool)
+    )
+
+
+_COLUMNS = [
+    *ROW, "seed", "ok", "collapsed", "audit_passed", *AVERAGED, "chance",
+    "board_version", "protocol", "commit", "dirty", "hardware", "precision", "created", "error",
+]  # fmt: skip
+
+
+def _flat(data: Mapping[str, Any], record: Record) -> dict[str, Any]:
+    cost, provenance, counts = data["cost"], data["provenance"], (data.get("per_class") or {}).get("n")
+    metrics = data["metrics"] if record.ok else {}
+    return {
+        **data["cell"],
+        **{key: data.get(key) for key in ("collapsed", "board_version", "protocol", "error")},
+        **{key: metrics.get(key) for key in METRICS},
+        **{key: cost.get(key) for key in ("epochs", "own_epochs", "train_flops", "seconds")},
+        **{key: provenance.get(key) for key in ("commit", "dirty", "hardware", "precision", "created")},
+        "ok": record.ok,
+        "audit_passed": record.audit_passed,
+        "achieved": (data.get("sparsity") or {}).get("achieved"),
+        "speedup": (data.get("flops") or {}).get("speedup"),
+        "chance": 1 / len(counts) if counts else None,
+    }
+
+
+def select(cells: pd.DataFrame, board: Mapping[str, Any]) -> tuple[pd.DataFrame, int]:
+    """The cells that belong on a board, in its order, and how many records were left out.
+
+    Left out: another board version, an older protocol than the newest present, and tasks, sparsities or
+    seeds the board does not ask for. Numbers made by different rules never meet in one mean.
+    """
+    wanted = (
+        (cells["board_version"] == board["version"])
+        & (cells["protocol"] == cells["protocol"].max())
+        & cells["task"].isin(board["tasks"])
+        & (cells["sparsity"].isin(board["sparsities"]) | (cells["method"] == DENSE))
+        & cells["seed"].isin(board["seeds"])
+    )
+    methods = [DENSE, *board["methods"], *sorted(set(cells["method"]) - {DENSE, *board["methods"]})]
+    order = {"task": board["tasks"], "method": methods}
+    places = {name: {value: place for place, value in enumerate(values)} for name, values in order.items()}
+    kept = cells[wanted].sort_values(
+        [*ROW, "seed"],
+        key=lambda column: column.map(places[column.name]) if column.name in places else column,
+    )
+    return kept.reset_index(drop=True), int((~wanted).sum())
+
+
+def leaderboard(cells: pd.DataFrame, seeds: int | None = None) -> pd.DataFrame:
+    """One row per (task, method, sparsity), every column numeric but ``state`` and ``mark``.
+
+    ``top1`` is the mean over finished seeds and ``top1_half`` the half width of its 95 % interval; other
+    metrics are means. ``seeds``, ``failed``, ``collapsed`` and ``audit_failed`` count cells. ``state`` is
+    dense, ranked, or why not: audit, failed, incomplete (fewer than ``seeds``, by default the most present).
+    ``rank`` is by mean top1 within (task, sparsity); ``mark`` is "best", or "tie" where the seed-paired
+    difference to the best has a 95 % interval that includes 0. Order: task, sparsity, rank, unranked last.
+    """
+    counted = cells.assign(
+        failed=~cells["ok"], audit_failed=cells["ok"] & ~cells["audit_passed"], seeds=cells["ok"]
+    )
+    grouped = counted.groupby(ROW, sort=False)
+    counts = grouped[["seeds", "failed", "collapsed", "audit_failed"]].sum().astype(int)
+    table = counts.join(grouped[AVERAGED].mean())
+    halves = grouped["top1"].agg(lambda v: mean_interval(v.dropna()).half if v.notna().any() else None)
+    table.insert(table.columns.get_loc("top1") + 1, "top1_half", halves.astype(float))
+    table = table.reset_index()
+    needed = table["seeds"].max() if seeds is None else seeds
+    states = {
+        "dense": table["method"] == DENSE,
+        "audit": table["audit_failed"] > 0,
+        "failed": table["failed"] > 0,
+        "incomplete": table["seeds"] < needed,
+    }
+    table["state"] = np.select(list(states.values()), list(states), "ranked")
+    scores = table["top1"].where(table["state"] == "ranked")
+    table["rank"] = scores.groupby([table["task"], table["sparsity"]]).rank(ascending=False, method="min")
+    table["mark"] = _marks(cells, table)
+    position = {task: place for place, task in enumerate(cells["task"].unique())}
+    return table.sort_values(
+        ["task", "sparsity", "rank"], key=lambda c: c.map(position) if c.name == "task" else c, kind="stable"
+    ).reset_index(drop=True)
+
+
+def _marks(cells: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
+    by_seed = {
+        key: dict(zip(group["seed"], group["top1"], strict=True))
+        for key, group in cells[cells["ok"]].groupby(["task", "sparsity", "method"])
+    }
+    winners = table[table["rank"] == 1].drop_duplicates(["task", "sparsity"])
+    best = winners.set_index(["task", "sparsity"])["method"]
+    marks = []
+    for row in table.itertuples():
+        if np.isnan(row.rank) or row.rank == 1:
+            marks.append("" if np.isnan(row.rank) else "best")
+            continue
+        place = (row.task, row.sparsity)
+        gap = paired_difference(by_seed[(*place, best[place])], by_seed[(*place, row.method)])
+        marks.append("tie" if gap and gap.low is not None and not gap.separated else "")
+    return pd.Series(marks, index=table.index, dtype=object)
+
+
+def rankable(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str, Any]) -> pd.DataFrame:
+    """The cells of methods that finished, audited, every (task, sparsity, seed) of the board."""
+    rows = table[table["state"] == "ranked"].groupby("method").size()
+    complete = rows.index[rows == len(board["tasks"]) * len(board["sparsities"])]
+    return cells[cells["method"].isin(complete)]
+
+
+def overall(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str, Any]) -> pd.DataFrame:
+    """One row a method over the whole board, best average rank first, unranked methods below.
+
+    ``rank`` with ``low`` and ``high`` (see :func:`sparsebench.stats.average_ranks`); ``drop`` = mean of
+    top1(dense) - top1 over its cells, against the dense network of the same task and seed, with
+    ``drop_half``; ``epochs_ratio`` = training epochs over those of the dense network, mean over tasks.
+    """
+    dense = cells[cells["method"] == DENSE].set_index(CLUSTER)[["top1", "epochs"]]
+    pruned = cells[cells["method"] != DENSE].join(dense, on=CLUSTER, rsuffix="_dense")
+    pruned["drop"] = pruned["top1_dense"] - pruned["top1"]
+    pruned["epochs_ratio"] = pruned["epochs"] / pruned["epochs_dense"]
+    grouped = pruned.groupby("method", sort=False)
+    summary = grouped[["drop", "epochs_ratio"]].mean()
+    summary["cells"] = grouped["ok"].sum().astype(int)
+    summary["collapsed"] = grouped["collapsed"].sum().astype(int)
+    summary["drop_half"] = grouped[["drop", *CLUSTER]].apply(_clustered_half).astype(float)
+    counts = table.groupby("method")[["failed", "audit_failed"]].sum()
+    ranks = average_ranks(rankable(cells, table, board))[["rank", "low", "high"]]
+    summary = summary.join(counts).join(ranks)
+    summary["asked"] = len(board["tasks"]) * len(board["sparsities"]) * len(board["seeds"])
+    return summary.sort_values("rank", kind="stable").reset_index()
+
+
+def _clustered_half(group: pd.DataFrame) -> float:
+    drops = group.groupby(CLUSTER)["drop"].mean().dropna()
+    half = mean_interval(drops).half if len(drops) else None
+    return np.nan if half is None else half
+
+
+def unranked_reason(row: Mapping[str, Any] | pd.Series) -> str:
+    """Why a method of :func:`overall` has no rank, in a few words; empty if it has one."""
+    if not np.isnan(row["rank"]):
+        return ""
+    if row["audit_failed"]:
+        return f"audit FAIL {row['audit_failed']}"
+    if row["failed"]:
+        return f"{row['failed']} failed"
+    return f"{row['cells']}/{row['asked']} cells"
+
+
+def distinct(column: pd.Series) -> list[str]:
+    """The distinct values of a provenance column, most frequent first."""
+    return [str(value) for value in column.dropna().value_counts().index]

@@ -1,0 +1,127 @@
+"""The verdict: what the numbers allow one to say, in a few sentences.
+
+A win is claimed only where a paired 95 % interval excludes 0; anything else is called a tie. Comparisons
+are paired by (task, seed), whose means are the independent values of a Student interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from sparsebench.report.cells import sparsity_label
+from sparsebench.report.table import DENSE, rankable
+from sparsebench.stats import CLUSTER, Interval, block_ranks, clustered_difference, paired_difference
+
+
+def verdict(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str, Any]) -> list[str]:
+    """Sentences (Markdown): the best method, the gap to random pruning, collapses, failures and the audit."""
+    if cells.empty:
+        return ["There are no records of this board yet."]
+    return [
+        *_leader(block_ranks(rankable(cells, table, board))),
+        *_random_gap(cells),
+        *_collapses(cells),
+        *_unfinished(cells, board),
+        *_audit(cells),
+    ]
+
+
+def _leader(ranks: pd.DataFrame) -> list[str]:
+    if ranks.shape[1] < 2:
+        return ["Fewer than two methods have finished every cell of the board: nothing is ranked overall."]
+    order = ranks.mean().sort_values(kind="stable").index
+    best, rest = order[0], order[1:]
+    gaps = {method: clustered_difference(ranks, method, best) for method in rest}
+    ahead = f"`{best}` has the best average rank, {ranks[best].mean():.2f} of {len(order)}"
+    first = gaps[rest[0]]
+    if first.low is None:
+        return [f"{ahead}; a single run cannot tell it from the others: no spread can be estimated."]
+    tied = [method for method in rest if not gaps[method].separated]
+    if not tied:
+        return [f"{ahead}, ahead of `{rest[0]}` by {_ranks(first)}: more than seed noise."]
+    names = _listing([f"`{method}`" for method in tied])
+    sentence = f"{ahead}, but it is a tie with {names}: `{tied[0]}` trails by {_ranks(gaps[tied[0]])}"
+    return [sentence + ", an interval that includes 0."]
+
+
+def _ranks(gap: Interval) -> str:
+    return f"{gap.mean:.2f} ranks (95 % interval {gap.low:.2f} to {gap.high:.2f})"
+
+
+def _random_gap(cells: pd.DataFrame) -> list[str]:
+    """At the highest sparsity: random pruning against magnitude in the same regime."""
+    pruned = cells[(cells["method"] != DENSE) & cells["ok"]]
+    methods = sorted(pruned["method"].unique())
+    top = pruned[pruned["sparsity"] == pruned["sparsity"].max()]
+    sentences = []
+    for method in methods:
+        # The same string but for the criterion: same allocation, same regime.
+        partner = "magnitude" + method.removeprefix("random")
+        if not method.startswith("random") or partner not in methods:
+            continue
+        gap = paired_difference(_by_run(top, partner), _by_run(top, method))
+        if gap is None:
+            continue
+        where = f"At {sparsity_label(top['sparsity'].iloc[0])} sparsity `{method}`"
+        if gap.low is None:
+            sentences.append(
+                f"{where} differs from `{partner}` by {-100 * gap.mean:+.1f} points, in a single run."
+            )
+        elif gap.separated:
+            side = "below" if gap.mean > 0 else "above"
+            sentences.append(
+                f"{where} is {100 * abs(gap.mean):.1f} points {side} `{partner}` {_points(gap)}."
+            )
+        else:
+            sentences.append(
+                f"{where} ties with `{partner}` {_points(gap)}: the criterion is not shown to matter."
+            )
+    return sentences
+
+
+def _by_run(cells: pd.DataFrame, method: str) -> dict[tuple[str, int], float]:
+    return cells[cells["method"] == method].set_index(CLUSTER)["top1"].to_dict()
+
+
+def _points(gap: Interval) -> str:
+    # Written for the absolute difference, so that the interval reads in the sentence's direction.
+    low, high = (gap.low, gap.high) if gap.mean >= 0 else (-gap.high, -gap.low)
+    return f"(95 % interval {100 * low:.1f} to {100 * high:.1f} points)"
+
+
+def _collapses(cells: pd.DataFrame) -> list[str]:
+    finished = cells[cells["ok"]]
+    counts = finished[finished["collapsed"]]["method"].value_counts()
+    if counts.empty:
+        return [f"No network collapsed to chance ({len(finished)} cells)."]
+    listing = _listing([f"`{method}` {count}" for method, count in counts.items()])
+    return [f"{counts.sum()} of {len(finished)} cells collapsed to chance and count as such: {listing}."]
+
+
+def _unfinished(cells: pd.DataFrame, board: Mapping[str, Any]) -> list[str]:
+    failed = cells[~cells["ok"]]
+    sentences = []
+    if len(failed):
+        listing = _listing([f"`{m}` {count}" for m, count in failed["method"].value_counts().items()])
+        sentences.append(f"{len(failed)} cells did not run to their end: {listing}.")
+    absent = [method for method in board["methods"] if method not in set(cells["method"])]
+    if absent:
+        sentences.append(f"Not run yet: {_listing([f'`{method}`' for method in absent])}.")
+    return sentences
+
+
+def _audit(cells: pd.DataFrame) -> list[str]:
+    finished = cells[cells["ok"]]
+    bad = finished[~finished["audit_passed"]]
+    if bad.empty:
+        return [f"All {len(finished)} finished cells pass the audit."]
+    listing = _listing([f"`{m}` {count}" for m, count in bad["method"].value_counts().items()])
+    return [f"{len(bad)} of {len(finished)} cells FAIL the audit and are not ranked: {listing}."]
+
+
+def _listing(items: list[str], most: int = 5) -> str:
+    shown = items if len(items) <= most else [*items[:most], f"{len(items) - most} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

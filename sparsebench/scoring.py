@@ -1,0 +1,152 @@
+"""Scoring: hands a criterion what it needs and leaves the model as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy as _cross_entropy
+
+from sparsebench.errors import UsageError
+from sparsebench.registry import criterion
+from sparsebench.scope import Scope, scope_of
+
+Loss = Callable[[Callable, Any], Tensor]
+"""``loss(model, batch)``: the mean loss over the examples of one batch, a scalar."""
+
+
+def cross_entropy(model: Callable, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """The default loss, for batches ``(x, y)`` of inputs and class indices."""
+    x, y = batch
+    return _cross_entropy(model(x), y)
+
+
+def scores(
+    model: nn.Module,
+    name: str,
+    data: Iterable | None = None,
+    *,
+    loss: Loss | None = None,
+    scope: Scope | None = None,
+    seed: int = 0,
+    **arguments: Any,
+) -> dict[str, Tensor]:
+    """Raw scores of every prunable weight, larger = keep.
+
+    Args:
+        name: a criterion, see ``sparsebench list methods``.
+        data: batches ``(x, y)``; needed by criteria that look at the loss.
+        loss: ``loss(model, batch) -> scalar``, mean over the batch; default cross-entropy.
+        seed: of the generator of random criteria; equal seeds give equal scores on all devices and ranks.
+        arguments: the criterion's own, such as ``temperature=100``.
+
+    Returns:
+        One tensor a prunable parameter, of its shape. The model's weights, buffers, gradients, modes and
+        the random state are as before.
+
+    Raises:
+        UsageError: unknown criterion or argument, or data missing.
+
+    >>> net = nn.Linear(2, 1, bias=False)
+    >>> bool((scores(net, "magnitude")["weight"] == net.weight.abs()).all())
+    True
+    """
+    entry = criterion.entry(name)
+    for argument in arguments:
+        if argument not in entry.params:
+            raise UsageError(f"criterion {name!r} has no argument {argument!r} (it has: {', '.join(entry.params) or 'none'})")
+    needs = entry.traits.get("needs", "weight")
+    if needs in ("gradient", "model") and data is None:
+        raise UsageError(f"criterion {name!r} needs data: pass data=batches of (inputs, labels)")
+    score = criterion.get(name)
+    params = (scope or scope_of(model)).prunable
+    with untouched(model, train=entry.traits.get("mode") == "train"):
+        batches = () if data is None else on_device(data, next(iter(params.values())).device)
+        if needs == "weight":
+            return {n: score(p.detach(), **arguments) for n, p in params.items()}
+        if needs == "random":
+            generator = torch.Generator().manual_seed(seed)
+            return {n: score(p.detach(), generator, **arguments) for n, p in params.items()}
+        if needs == "gradient":
+            grads = mean_gradients(model, params, batches, loss or cross_entropy)
+            return {n: score(p.detach(), grads[n], **arguments) for n, p in params.items()}
+        if needs == "model":
+            return score(model, params, batches, loss or cross_entropy, **arguments)
+    raise UsageError(f"criterion {name!r}: needs={needs!r} is not one of weight, random, gradient, model")
+
+
+@contextmanager
+def untouched(model: nn.Module, *, train: bool) -> Iterator[None]:
+    """Run a block in train or eval mode and restore modes, buffers and random state afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=[d.index for d in devices]):
+        model.train(train)
+        try:
+            with torch.enable_grad():
+                yield
+        finally:
+            for module, training in modes.items():
+                module.training = training
+            with torch.no_grad():
+                for name, buffer in model.named_buffers():
+                    buffer.copy_(buffers[name])
+
+
+def mean_gradients(model: Callable, params: dict[str, Tensor], batches: Iterable, loss: Loss) -> dict[str, Tensor]:
+    """Gradient of the mean loss over all examples of all batches and ranks; ``.grad`` is not touched."""
+    weights = list(params.values())
+    grads = mean_over_examples(lambda batch: torch.autograd.grad(loss(model, batch), weights), batches)
+    return dict(zip(params, grads, strict=True))
+
+
+def mean_over_examples(function: Callable[[Any], Iterable[Tensor]], batches: Iterable) -> list[Tensor]:
+    """Average of per-batch means, weighted by batch length, over all ranks.
+
+    Ranks are averaged here, before any criterion takes an absolute value: the mean of |.| is not |mean|.
+    """
+    total: list[Tensor] = []
+    examples = 0
+    for batch in batches:
+        n = _length(batch)
+        parts = [part.detach() * n for part in function(batch)]
+        total = [a.add_(b) for a, b in zip(total, parts, strict=True)] if total else parts
+        examples += n
+    if not examples:
+        raise UsageError("no batches to score on: data is empty (a generator that was used up?)")
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        count = torch.tensor(float(examples), device=total[0].device)
+        for tensor in (*total, count):
+            dist.all_reduce(tensor)
+        examples = count.item()
+    return [t.div_(examples) for t in total]
+
+
+def on_device(data: Iterable, device: torch.device) -> list:
+    """The batches as a list on the model's device; an iterator is read once."""
+    if isinstance(data, Tensor) or (isinstance(data, tuple) and isinstance(data[0], Tensor)):
+        data = [data]
+    return [_move(batch, device) for batch in data]
+
+
+def _move(batch: Any, device: torch.device) -> Any:
+    if isinstance(batch, Tensor):
+        return batch.to(device)
+    if isinstance(batch, dict):
+        return {key: _move(value, device) for key, value in batch.items()}
+    if isinstance(batch, list | tuple):
+        return type(batch)(_move(value, device) for value in batch)
+    return batch
+
+
+def _length(batch: Any) -> int:
+    if isinstance(batch, Tensor):
+        return batch.shape[0]
+    first = next(iter(batch.values() if isinstance(batch, dict) else batch))
+    return _length(first)
+
