@@ -1,0 +1,1 @@
+"""Boards, paper recipes and speed benchmarks."""

@@ -73,6 +73,8 @@ class Pruner(L.Callback):
         self.seed, self.arguments = seed, arguments
         self.static = masks is not None
         self.history: list[dict[str, Any]] = []
+        self.leaked = 0
+        """Pruned entries of weights and optimiser state found not to be exactly 0 at the ends of epochs; must stay 0."""
         self._done = -1
         self._plan: dict[int, float] = {}
         self._upkeep: Upkeep | None = None
@@ -113,16 +115,15 @@ class Pruner(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         self._update_if_due(trainer, pl_module)
 
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.leaked += self._upkeep.leaks(trainer.optimizers)
+
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._upkeep.detach()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         if self._upkeep:
             self._upkeep.detach()
-
-    def leaks(self, trainer: L.Trainer) -> int:
-        """Pruned entries of weights and optimiser state that are not exactly 0; must be 0 at any time."""
-        return self._upkeep.leaks(trainer.optimizers)
 
     def _update_if_due(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         due = [step for step in self._plan if self._done < step <= trainer.global_step]
@@ -179,6 +180,7 @@ class Pruner(L.Callback):
             "method": self.method,
             "static": self.static,
             "done": self._done,
+            "leaked": self.leaked,
             "history": [dict(entry) for entry in self.history],
         }
 
@@ -188,7 +190,7 @@ class Pruner(L.Callback):
                 f"the checkpoint was pruned by {state['method']!r}, this Pruner is {self.method!r}: resume with the same Pruner"
             )
         self.masks = None if state["masks"] is None else Masks(state["masks"])
-        self._done = state["done"]
+        self._done, self.leaked = state["done"], state["leaked"]
         self.history = list(state["history"])
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from sparsebench.allocation import allocation as allocations
 from sparsebench.errors import UsageError
@@ -63,12 +64,14 @@ def next_masks(
     scope: Scope | None = None,
     masks: Masks | None = None,
     seed: int = 0,
+    notes: list[str] | None = None,
     **arguments: Any,
 ) -> Masks:
     """Masks at the sparsity asked for, nested in the masks so far.
 
     A criterion with several rounds (SynFlow) is scored anew after each of them on the network masked so far,
-    at densities ``d_0 (d / d_0)^(k/rounds)``; the weights are put back at the end.
+    at densities ``d_0 (d / d_0)^(k/rounds)``; the weights are put back at the end. With a list of ``notes``, scores that
+    are not finite are ranked last and noted there in place of an error.
     """
     if not 0 <= sparsity < 1:
         raise UsageError(f"sparsity {sparsity!r} is not in [0, 1): it is the removed fraction of the prunable weights")
@@ -85,6 +88,8 @@ def next_masks(
         for k in range(1, rounds + 1):
             density = end if k == rounds else start * (end / start) ** (k / rounds)
             raw = scores(model, name, data, loss=loss, scope=scope, seed=seed, **arguments)
+            if notes is not None:
+                raw = _rank_last(raw, notes)
             masks = select(raw, density, allocation=allocation, masks=masks, floor=traits.get("floor", 0))
             if k < rounds:
                 masks.apply(model)
@@ -92,3 +97,12 @@ def next_masks(
         for n, value in before.items():
             scope.prunable[n].data.copy_(value)
     return masks
+
+
+def _rank_last(raw: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
+    """NaN and infinite scores become the lowest of their tensor's type."""
+    bad = sum(int((~torch.isfinite(score)).sum()) for score in raw.values())
+    if not bad:
+        return raw
+    notes.append("scores not finite")
+    return {n: s.where(torch.isfinite(s), torch.finfo(s.dtype).min) for n, s in raw.items()}

@@ -7,7 +7,6 @@ the prunable tensors; every other parameter is dense by definition.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from sparsebench.errors import UsageError
+from sparsebench.files import write_atomic
 
 
 class Masks(Mapping[str, Tensor]):
@@ -148,14 +148,3 @@ def _pack(mask: Tensor) -> Tensor:
     bits = mask.flatten().to(torch.uint8)
     bits = torch.nn.functional.pad(bits, (0, -bits.numel() % 8)).view(-1, 8)
     return (bits << torch.arange(8, dtype=torch.uint8)).sum(1).to(torch.uint8)
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write to a temporary name, flush to disk, rename: a reader sees the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsebench.errors import SparsebenchError
+from sparsebench.files import write_atomic
 
 SCHEMA = 1
 """The newest record layout this version reads; added fields do not raise it, changed meanings do."""
@@ -136,22 +135,6 @@ def digest(data: Mapping[str, Any]) -> str:
     """sha256 of the canonical JSON (sorted keys, no spaces) without the field ``digest`` itself."""
     rest = {key: value for key, value in data.items() if key != "digest"}
     return sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def write_atomic(path: str | Path, content: str | bytes) -> Path:
-    """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 def _validate(data: Any, path: str | Path) -> None:

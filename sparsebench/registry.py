@@ -39,6 +39,12 @@ class Entry:
     module: str | None = None
     """Import path; None for a user's file, whose content is part of its identity."""
 
+    kind: str = ""
+
+    @property
+    def kind_name(self) -> str:
+        return f"{self.kind} {self.name!r}"
+
     def source_digest(self) -> str | None:
         """Hash of a user's file; None for what ships with the package (the protocol version covers that)."""
         return None if self.module else sha256(self.path.read_bytes()).hexdigest()[:16]
@@ -186,6 +192,7 @@ def read_entries(path: Path, kind: str, module: str | None) -> list[Entry]:
                     path=path,
                     line=node.lineno,
                     module=module,
+                    kind=kind,
                 )
             )
     return found

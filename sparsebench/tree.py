@@ -14,7 +14,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from sparsebench.errors import SparsebenchError
-from sparsebench.masks import write_atomic
+from sparsebench.files import write_atomic
 
 
 class CorruptArtifact(SparsebenchError):

@@ -18,7 +18,7 @@ from sparsebench.registry import criterion
 from sparsebench.scoring import mean_gradients, mean_over_examples
 
 
-@criterion(needs="model", mode="train", per_class=10, paper="2002.07376")
+@criterion(regime="init", needs="model", mode="train", per_class=10, paper="2002.07376")
 def grasp(
     model: nn.Module, params: dict[str, Tensor], batches: Iterable, loss: Callable, *, temperature: float = 200.0
 ) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from sparsebench.registry import criterion
 
 
-@criterion(needs="random", paper="2202.02643")
+@criterion(regime="init", needs="random", paper="2202.02643")
 def random(weight: Tensor, generator: Generator) -> Tensor:
     """>>> random(torch.ones(2, 2), torch.Generator().manual_seed(0)).shape
     torch.Size([2, 2])

@@ -13,7 +13,7 @@ from torch import Tensor
 from sparsebench.registry import criterion
 
 
-@criterion(needs="gradient", mode="train", per_class=10, paper="1810.02340")
+@criterion(regime="init", needs="gradient", mode="train", per_class=10, paper="1810.02340")
 def snip(weight: Tensor, grad: Tensor) -> Tensor:
     """>>> from torch import tensor
     >>> snip(tensor([1.0, -2.0, 3.0]), tensor([4.0, 1.0, 0.0]))

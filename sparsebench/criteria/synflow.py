@@ -18,7 +18,7 @@ from torch.func import functional_call
 from sparsebench.registry import criterion
 
 
-@criterion(needs="model", mode="eval", per_class=1, rounds=100, paper="2006.05467")
+@criterion(regime="init", needs="model", mode="eval", per_class=1, rounds=100, paper="2006.05467")
 def synflow(model: nn.Module, params: dict[str, Tensor], batches: Iterable, loss: Callable) -> dict[str, Tensor]:
     """Scores of the masked network; the batches give only the shape of the input."""
     state = {n: _linear(t) for n, t in [*model.named_parameters(), *model.named_buffers()]}

@@ -10,7 +10,9 @@ from hashlib import sha256
 
 import numpy as np
 
-__all__ = ["hash_rank", "split_digest", "stratified"]
+from sparsebench.errors import SparsebenchError
+
+__all__ = ["check_split", "hash_rank", "split_digest", "stratified"]
 
 
 def stratified(labels: np.ndarray, count: int, salt: str) -> tuple[np.ndarray, np.ndarray]:
@@ -49,3 +51,17 @@ def split_digest(**splits: np.ndarray) -> str:
     for name in sorted(splits):
         state.update(name.encode() + b"\0" + np.ascontiguousarray(splits[name], dtype="<i8").tobytes())
     return state.hexdigest()[:16]
+
+
+def check_split(name: str, expected: str, **splits: np.ndarray) -> None:
+    """Refuse a split that is not the published one.
+
+    Raises:
+        SparsebenchError: the digest differs, so the data set's labels or their order do.
+    """
+    found = split_digest(**splits)
+    if found != expected:
+        raise SparsebenchError(
+            f"{name}: the split has digest {found}, published is {expected}: "
+            "these are not the labels, or not the order, that the benchmark uses; replace the files"
+        )

@@ -19,7 +19,8 @@ def render(folder: str | Path, board: Mapping[str, Any], figures: bool = True) -
     Returns:
         The files written, the page first.
     """
-    from sparsebench.record import load_all, write_atomic
+    from sparsebench.files import write_atomic
+    from sparsebench.record import load_all
     from sparsebench.report import curves, markdown, table, verdict
 
     folder = Path(folder)

@@ -59,15 +59,7 @@ def sparsity_label(sparsity: float) -> str:
 
 def overall_grid(summary: pd.DataFrame) -> Grid:
     """Methods over the whole board, from :func:`sparsebench.report.table.overall`."""
-    header = [
-        "method",
-        "average rank",
-        "95 % interval",
-        "drop to dense",
-        "collapsed",
-        "epochs / dense",
-        "cells",
-    ]
+    header = ["method", "average rank", "95 % interval", "drop", "collapsed", "epochs", "cells"]
     rows = []
     for row in summary.to_dict("records"):
         reason = unranked_reason(row)
@@ -132,14 +124,24 @@ def detail_grid(table: pd.DataFrame, task: str) -> Grid:
     ]  # fmt: skip
     rows = []
     for row in table[table["task"] == task].to_dict("records"):
-        rank = row["state"] if pd.isna(row["rank"]) else f"{row['rank']:.0f}"
         texts = [
-            sparsity_label(row["sparsity"]), plus_minus(row["top1"], row["top1_half"]), rank, str(row["seeds"]),
-            percent(row["achieved"], 2), _number(row["speedup"], ".1f", " ×"), _number(row["epochs"], ".4g"),
-            percent(row["dead_static"]), percent(row["dead_dynamic_alive"]), _number(row["nll"], ".3f"),
-            percent(row["ece"]), percent(row["worst_class"]), _number(row["cev_s1"], ".3g"),
-            _number(row["sde_s1"], ".3g"), f"{row['collapsed']}/{row['seeds']}", audit_text(row),
-        ]  # fmt: skip
+            sparsity_label(row["sparsity"]),
+            plus_minus(row["top1"], row["top1_half"]),
+            row["state"] if pd.isna(row["rank"]) else f"{row['rank']:.0f}",
+            str(row["seeds"]),
+            percent(row["achieved"], 2),
+            _number(row["speedup"], ".1f", " ×"),
+            _number(row["epochs"], ".4g"),
+            percent(row["dead_static"]),
+            percent(row["dead_dynamic_alive"]),
+            _number(row["nll"], ".3f"),
+            percent(row["ece"]),
+            percent(row["worst_class"]),
+            _number(row["cev_s1"], ".3g"),
+            _number(row["sde_s1"], ".3g"),
+            f"{row['collapsed']}/{row['seeds']}",
+            audit_text(row),
+        ]
         rows.append([Cell(row["method"], "code"), *map(Cell, texts)])
     return Grid(header, rows)
 

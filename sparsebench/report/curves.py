@@ -13,14 +13,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sparsebench.report.figure import RC, compression, dodge, legend, panels, save, sparsity_axis, styles
+from sparsebench.report.figure import (
+    DENSE_LINE,
+    RC,
+    compression,
+    dodge,
+    legend,
+    panels,
+    save,
+    sparsity_axis,
+    styles,
+)
 from sparsebench.report.table import DENSE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _TICKS = [99.9, 99.8, 99.5, 99, 98, 97, 96, 95, 93, 90, 85, 80, 70, 60, 50, 40, 30, 20, 10, 0]
-_GREY = "#444444"
 
 
 def accuracy_figure(
@@ -28,7 +37,6 @@ def accuracy_figure(
 ) -> list[Path]:
     """Top-1 (%) against sparsity: means with 95 % intervals over seeds, the dense network dashed."""
     import matplotlib
-    from matplotlib.lines import Line2D
 
     tasks, methods = _present(table, board)
     if not tasks or not methods:
@@ -49,9 +57,8 @@ def accuracy_figure(
             sparsity_axis(axes, board["sparsities"], label=place >= len(tasks) - columns)
             axes.set_title(task, loc="left")
             if place % columns == 0:
-                axes.set_ylabel("top-1 accuracy (%)")
-        dense = Line2D([], [], color=_GREY, ls="--", lw=1.2, label="dense")
-        legend(figure, look, _by_accuracy(table, methods), [dense])
+                axes.set_ylabel("top-1 accuracy (%), log error")
+        legend(figure, look, _by_accuracy(table, methods))
         return save(figure, stem)
 
 
@@ -82,7 +89,7 @@ def dead_neuron_figure(table: pd.DataFrame, board: Mapping[str, Any], stem: Path
                     axes.plot(compression(line["sparsity"]), 100 * line[column], **look[method].line())
                 dense = table[(table["task"] == task) & (table["method"] == DENSE)][column]
                 if dense.notna().any():
-                    axes.axhline(100 * dense.iloc[0], color=_GREY, ls="--", lw=1.2, zorder=1)
+                    axes.axhline(100 * dense.iloc[0], zorder=1, **DENSE_LINE)
                 axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
                 sparsity_axis(axes, board["sparsities"], label=row == 1)
                 if row == 0:
@@ -110,8 +117,13 @@ def _by_accuracy(table: pd.DataFrame, methods: list[str]) -> list[str]:
     return list(means.sort_values(ascending=False, kind="stable").index)
 
 
+def _error(top1: pd.Series) -> np.ndarray:
+    """Error in percent; a network without any error is drawn at 0.05 %, since 0 has no logarithm."""
+    return np.maximum(100 * (1 - top1.to_numpy()), 0.05)
+
+
 def _accuracy_line(axes: Axes, line: pd.DataFrame, shift: float, style) -> None:
-    error = 100 * (1 - line["top1"].to_numpy())
+    error = _error(line["top1"])
     half = np.nan_to_num(100 * line["top1_half"].to_numpy())
     # A wide interval may reach beyond 100 % accuracy, which a logarithm of the error does not know.
     reach = np.stack([np.minimum(half, 0.9 * error), half])
@@ -123,15 +135,15 @@ def _accuracy_line(axes: Axes, line: pd.DataFrame, shift: float, style) -> None:
 def _dense(axes: Axes, row: pd.DataFrame) -> None:
     if row.empty:
         return
-    error, half = 100 * (1 - row["top1"].iloc[0]), 100 * np.nan_to_num(row["top1_half"].iloc[0])
-    axes.axhline(error, color=_GREY, ls="--", lw=1.2, zorder=1)
+    error, half = _error(row["top1"])[0], 100 * np.nan_to_num(row["top1_half"].iloc[0])
+    axes.axhline(error, zorder=1, **DENSE_LINE)
     axes.axhspan(error - min(half, 0.9 * error), error + half, color="#000000", alpha=0.06, lw=0, zorder=0)
 
 
 def _error_axis(axes: Axes, rows: pd.DataFrame, chance: float) -> None:
     """Error on a downward logarithmic axis, labelled with accuracy, cut just below chance."""
-    errors = 100 * (1 - rows["top1"])
-    best, worst = max(errors.min(), 0.05), errors.max()
+    errors = _error(rows["top1"])
+    best, worst = errors.min(), errors.max()
     floor = 100 * (1 - chance) if chance == chance else 100.0
     low, high = min(worst * 1.2, max(floor, worst) * 1.04), best / 1.35
     axes.set_yscale("log")

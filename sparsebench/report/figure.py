@@ -1,4 +1,4 @@
-"""What the figures share: panels, one colour for a method everywhere, a compression axis, files without dates."""
+"""What the figures share: panels, one colour a method everywhere, a compression axis, files without dates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsebench.record import write_atomic
+from sparsebench.files import write_atomic
 from sparsebench.report.cells import sparsity_label
 
 if TYPE_CHECKING:
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 # Paul Tol's "muted" scheme (personal.sron.nl/~pault), told apart with any colour vision; ordered by contrast.
 _COLOURS = ["#332288", "#CC6677", "#117733", "#88CCEE", "#AA4499", "#DDCC77", "#44AA99", "#882255", "#999933"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">"]
+DENSE_LINE = {"color": "#444444", "ls": "--", "lw": 1.2}
 RC = {
     "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#888888", "axes.linewidth": 0.8,
-    "axes.labelcolor": "#333333", "xtick.color": "#555555", "ytick.color": "#555555", "svg.hashsalt": "sparsebench",
-    "grid.color": "#e6e6e6", "grid.linewidth": 0.7, "axes.axisbelow": True, "path.simplify": False,
+    "axes.labelcolor": "#333333", "xtick.color": "#555555", "ytick.color": "#555555",
+    "grid.color": "#e6e6e6", "grid.linewidth": 0.7, "axes.axisbelow": True, "svg.hashsalt": "sparsebench",
 }  # fmt: skip
 
 
@@ -39,8 +40,8 @@ class Style:
 
     def line(self) -> dict:
         return {
-            "color": self.colour, "marker": self.marker, "ls": (0, (4, 1.5)) if self.dashed else "-", "lw": 1.3,
-            "ms": 4.5, "mfc": "white" if self.dashed else self.colour, "mec": self.colour, "mew": 1.0,
+            "color": self.colour, "marker": self.marker, "ls": (0, (4, 1.5)) if self.dashed else "-",
+            "lw": 1.3, "ms": 4.5, "mfc": "white" if self.dashed else self.colour, "mec": self.colour,
         }  # fmt: skip
 
 
@@ -95,18 +96,20 @@ def sparsity_axis(axes: Axes, sparsities: Sequence[float], label: bool) -> None:
 def dodge(sparsities: Sequence[float], count: int) -> np.ndarray:
     """Small shifts along x that keep the error bars of ``count`` methods apart, centred on the tick."""
     places = np.sort(compression(np.asarray(sparsities)))
-    gap = np.diff(places).min() if len(places) > 1 else 1.0
-    return (np.arange(count) - (count - 1) / 2) * 0.5 * gap / max(count, 1)
+    room = (places[-1] - places[0]) or 1.0
+    gap = np.diff(places).min() if len(places) > 1 else room
+    return (np.arange(count) - (count - 1) / 2) * min(0.5 * gap, 0.1 * room) / max(count, 1)
 
 
-def legend(figure: Figure, look: dict[str, Style], order: Sequence[str], extra: Sequence = ()) -> None:
-    """One legend for all panels, to their right, methods in the order given."""
+def legend(figure: Figure, look: dict[str, Style], order: Sequence[str]) -> None:
+    """One legend for all panels, to their right: methods in the order given, then the dense network."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], label=method, **look[method].line()) for method in order]
+    handles.append(Line2D([], [], label="dense", **DENSE_LINE))
     right = max(axes.get_position().x1 for axes in figure.axes)
     figure.legend(
-        handles=[*handles, *extra], loc="center left", bbox_to_anchor=(right + 0.005, 0.5), frameon=False,
+        handles=handles, loc="center left", bbox_to_anchor=(right + 0.005, 0.5), frameon=False,
         handlelength=2.8, labelspacing=0.55, fontsize=9,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""leaderboard.md, the page people see first: verdict, overall table, figure, a table per task, all details."""
+"""leaderboard.md, the page people see first: verdict, overall table, curves, a table per task, details."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def page(
         "## All sparsities",
         grid_to_markdown(overall_grid(summary)),
         "Average rank over every task, sparsity and seed (1 = best), for methods that finished all of them. "
-        "Drop to dense in percentage points of top-1, ± over (task, seed). Epochs: all training up to the result over "
-        "that of the dense network.",
+        "Drop: from the dense network, in percentage points of top-1, ± over (task, seed). Epochs: all "
+        "training up to the result, over that of the dense network.",
         *(f"![{_caption(name)}]({name})" for name in figures[:1]),
     ]
     tasks = list(cells["task"].unique())
@@ -50,9 +50,9 @@ def page(
 
 
 _DETAIL_LEGEND = (
-    "Percent: top-1, achieved sparsity, dead units, ECE, worst class. Speed-up: theoretical, by MACs of one image. "
-    "Dead dynamic is over units that are not statically dead. CEV and SDE against the dense network of the "
-    "same seed, smoothed. The same numbers, unrounded: [leaderboard.csv](leaderboard.csv)."
+    "Percent: top-1, achieved sparsity, dead units, ECE, worst class. Speed-up: theoretical, by MACs of one "
+    "image. Dead dynamic: over units that are not statically dead. CEV and SDE: against the dense network of "
+    "the same seed, smoothed. With more digits: [leaderboard.csv](leaderboard.csv)."
 )
 
 
@@ -112,6 +112,8 @@ def _legend(grids: Sequence[Grid]) -> str:
     signs = [
         f"{'(n)' if sign == '(' else sign}: {meaning}" for sign, meaning in LEGEND.items() if sign in texts
     ]
+    if "±" not in texts:
+        signs.insert(0, "Single runs: no spread is known, differences may be noise")
     return "**Bold**: the best mean. " + " ".join(f"{sign}." for sign in signs)
 
 

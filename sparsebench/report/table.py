@@ -146,15 +146,16 @@ def overall(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str, Any]) 
     top1(dense) - top1 over its cells, against the dense network of the same task and seed, with
     ``drop_half``; ``epochs_ratio`` = training epochs over those of the dense network, mean over tasks.
     """
-    dense = cells[cells["method"] == DENSE].set_index(CLUSTER)[["top1", "epochs"]]
-    pruned = cells[cells["method"] != DENSE].join(dense, on=CLUSTER, rsuffix="_dense")
+    dense = cells[cells["method"] == DENSE].set_index(CLUSTER)[["top1", "epochs"]].add_suffix("_dense")
+    pruned = cells[cells["method"] != DENSE].join(dense, on=CLUSTER)
     pruned["drop"] = pruned["top1_dense"] - pruned["top1"]
     pruned["epochs_ratio"] = pruned["epochs"] / pruned["epochs_dense"]
     grouped = pruned.groupby("method", sort=False)
     summary = grouped[["drop", "epochs_ratio"]].mean()
     summary["cells"] = grouped["ok"].sum().astype(int)
     summary["collapsed"] = grouped["collapsed"].sum().astype(int)
-    summary["drop_half"] = grouped[["drop", *CLUSTER]].apply(_clustered_half).astype(float)
+    halves = {method: _clustered_half(group) for method, group in grouped}
+    summary["drop_half"] = pd.Series(halves, dtype=float)
     counts = table.groupby("method")[["failed", "audit_failed"]].sum()
     ranks = average_ranks(rankable(cells, table, board))[["rank", "low", "high"]]
     summary = summary.join(counts).join(ranks)

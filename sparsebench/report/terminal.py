@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,24 +29,34 @@ def show(cells: pd.DataFrame, board: Mapping[str, Any], console: Console | None 
     console = console or Console()
     table = leaderboard(cells, len(board["seeds"]))
     if not cells.empty:
-        console.print(_rich(overall_grid(overall(cells, table, board)), board["title"]))
+        _print(console, overall_grid(overall(cells, table, board)), board["title"])
         for task in cells["task"].unique():
-            console.print(_rich(task_grid(table, task), f"{task}: top-1 (%) by sparsity"))
+            _print(console, task_grid(table, task), f"{task}: top-1 (%) by sparsity")
     console.print(Markdown("\n".join(f"- {sentence}" for sentence in verdict(cells, table, board))))
 
 
-def _rich(grid: Grid, title: str) -> Table:
+def _print(console: Console, grid: Grid, title: str) -> None:
+    """The table with its intervals, or with means alone where the terminal is too narrow for both."""
+    table = _rich(grid, title, intervals=True)
+    wide = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+    console.print(table if wide <= console.width else _rich(grid, title, intervals=False))
+
+
+def _rich(grid: Grid, title: str, intervals: bool) -> Table:
     table = Table(
         title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     for place, name in enumerate(grid.header):
-        table.add_column(name, justify="left" if place == 0 else "right", no_wrap=True)
+        stacked = name if "%" in name else name.replace(" ", "\n")
+        table.add_column(stacked, justify="left" if place == 0 else "right", no_wrap=True)
     for row in grid.rows:
-        table.add_row(*(_text(cell) for cell in row))
+        table.add_row(*(_text(cell, intervals) for cell in row))
     return table
 
 
-def _text(cell: Cell) -> Text:
-    # Six sparsities fit 80 columns without the spaces; the signs keep their meaning without colours.
+def _text(cell: Cell, intervals: bool) -> Text:
+    # The signs keep their meaning where there are no colours.
     text = cell.text.replace(" ± ", "±").replace(" … ", "…")
+    if not intervals:
+        text = re.sub(r"±[\d.]+", "", text)
     return Text(_SIGNS.get(cell.mark, "") + text, style=_STYLES.get(cell.mark, ""))

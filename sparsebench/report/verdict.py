@@ -13,7 +13,14 @@ import pandas as pd
 
 from sparsebench.report.cells import sparsity_label
 from sparsebench.report.table import DENSE, rankable
-from sparsebench.stats import CLUSTER, Interval, block_ranks, clustered_difference, paired_difference
+from sparsebench.stats import (
+    CLUSTER,
+    FEWEST_CLUSTERS,
+    Interval,
+    block_ranks,
+    clustered_difference,
+    paired_difference,
+)
 
 
 def verdict(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str, Any]) -> list[str]:
@@ -38,7 +45,9 @@ def _leader(ranks: pd.DataFrame) -> list[str]:
     ahead = f"`{best}` has the best average rank, {ranks[best].mean():.2f} of {len(order)}"
     first = gaps[rest[0]]
     if first.low is None:
-        return [f"{ahead}; a single run cannot tell it from the others: no spread can be estimated."]
+        return [
+            f"{ahead}; {first.n} runs (task, seed) cannot tell ranks from noise, it takes {FEWEST_CLUSTERS}."
+        ]
     tied = [method for method in rest if not gaps[method].separated]
     if not tied:
         return [f"{ahead}, ahead of `{rest[0]}` by {_ranks(first)}: more than seed noise."]

@@ -1,0 +1,118 @@
+"""The command line: what can be typed."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser, Namespace
+
+from sparsebench.errors import UsageError, unknown
+
+KINDS = ("methods", "tasks", "models", "datasets", "boards")
+
+
+class Parser(ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        text = " ".join(line.strip() for line in str(message).splitlines())
+        text = re.sub(r'Parser key "(\w+)"(?: element \d+)?:', r"--\1:", text)
+        text = re.sub(r"(?:run|status|report|list|show)\.(\w+)", r"\1", text)
+        raise UsageError(f"{text} (see: {self.prog.replace(' [options]', '')} --help)")
+
+
+def parse(argv: list[str]) -> Namespace:
+    """The command and its arguments.
+
+    Raises:
+        UsageError: an unknown command or option (with the nearest one), or a value of a wrong type.
+    """
+    parser, commands = build()
+    if not argv:
+        parser.print_help()
+        raise SystemExit(0)
+    if not argv[0].startswith("-") and argv[0] not in commands:
+        raise unknown("command", argv[0], commands, "sparsebench --help")
+    if argv[0] in commands:
+        _known_options(argv[1:], commands[argv[0]], argv[0])
+    parsed = parser.parse_args(argv)
+    return Namespace(command=parsed.subcommand, **vars(parsed[parsed.subcommand]))
+
+
+def build() -> tuple[Parser, dict[str, Parser]]:
+    parser = Parser(prog="sparsebench", description="A benchmark suite for neural network pruning.", version=_version())
+    commands = {
+        "run": _run(),
+        "status": _board_command("status", "what of a board is done and what is missing"),
+        "report": _report(),
+        "list": _list(),
+        "show": _show(),
+    }
+    group = parser.add_subcommands(required=True, metavar="COMMAND")
+    for name, command in commands.items():
+        group.add_subcommand(name, command, help=command.description)
+    return parser, commands
+
+
+def _run() -> Parser:
+    p = _board_command("run", "run what is missing of a board and render its leaderboard")
+    p.add_argument("--methods", type=str, nargs="+", help="these methods only: names, or files such as my_method.py")
+    p.add_argument("--tasks", type=str, nargs="+", help="these tasks of the board only")
+    p.add_argument("--seeds", type=int, nargs="+", help="these seeds instead of the board's")
+    p.add_argument("--sparsities", type=float, nargs="+", help="these sparsities instead of the board's")
+    p.add_argument("--workers", type=int, help="worker processes (default: one a CPU core, one a GPU)")
+    p.add_argument("--threads", type=int, default=1, help="CPU threads of a worker")
+    p.add_argument("--data", type=str, help="folder of the data sets (default: $SPARSEBENCH_DATA, else ./data)")
+    p.add_argument("--download", action="store_true", help="fetch a missing data set")
+    p.add_argument("--accelerator", type=str, default="auto", help="cpu, gpu or auto")
+    p.add_argument("--devices", type=int, default=1, help="devices a training runs on (DDP)")
+    p.add_argument("--checkpoint-seconds", type=float, default=60.0, help="least time between checkpoints of a training")
+    return p
+
+
+def _report() -> Parser:
+    p = _board_command("report", "render a board's leaderboard from its records")
+    p.add_argument("--no-figures", action="store_true", help="tables only")
+    return p
+
+
+def _list() -> Parser:
+    p = Parser(prog="sparsebench list", description="what there is: " + ", ".join(KINDS))
+    p.add_argument("kind", type=str, help=" | ".join(KINDS))
+    p.add_argument("--json", action="store_true", help="as JSON")
+    return p
+
+
+def _show() -> Parser:
+    p = Parser(prog="sparsebench show", description="one cell's record, by its id or the beginning of it")
+    p.add_argument("cell", type=str, help="cell id, as in a record's file name")
+    _folders(p)
+    p.add_argument("--json", action="store_true", help="the record itself")
+    return p
+
+
+def _board_command(name: str, description: str) -> Parser:
+    p = Parser(prog=f"sparsebench {name}", description=description)
+    p.add_argument("board", type=str, help="a board's name (sparsebench list boards) or a YAML file")
+    _folders(p)
+    return p
+
+
+def _folders(p: Parser) -> None:
+    p.add_argument("--store", type=str, default=".sparsebench", help="folder of stages and checkpoints")
+    p.add_argument("--results", type=str, default="results", help="folder of records and leaderboards")
+
+
+def _known_options(argv: list[str], command: Parser, name: str) -> None:
+    options = [o for action in command._actions for o in action.option_strings]
+    for word in argv:
+        option = word.split("=", 1)[0]
+        if option.startswith("--") and len(option) > 2 and option not in options:
+            raise unknown("option", option, options, f"sparsebench {name} --help")
+
+
+def _version() -> Any:
+    from importlib.metadata import version
+
+    return version("sparsebench")

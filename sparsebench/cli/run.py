@@ -1,0 +1,112 @@
+"""``sparsebench run BOARD``"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from sparsebench.cli.display import Display
+from sparsebench.errors import UsageError
+from sparsebench.grid import board as boards
+from sparsebench.grid.hardware import Hardware
+from sparsebench.grid.jobs import Context
+from sparsebench.grid.run import Result, publish, run
+from sparsebench.methods import from_file
+
+
+def command(arguments) -> int:
+    methods, files = read_methods(arguments.methods)
+    whole = boards.load(arguments.board)
+    board = whole.narrowed(methods, arguments.tasks, arguments.seeds, arguments.sparsities)
+    hardware = read_hardware(arguments)
+    context = Context(arguments.store, hardware, "sparsebench " + shlex.join(sys.argv[1:]), tuple(files))
+    workers = arguments.workers or default_workers(hardware)
+    began = time.perf_counter()
+    with Display(board.title) as display:
+        result = run(board, context, workers, display.update)
+    publish(board, result, Path(arguments.results))
+    listed = replace(whole, methods=tuple({m.name: m for m in (*whole.methods, *board.methods)}.values()))
+    return tell(result, listed, arguments, time.perf_counter() - began)
+
+
+def read_methods(words: list[str] | None) -> tuple[list[str] | None, list[str]]:
+    """Method strings, with files replaced by the methods they define; and the files."""
+    if words is None:
+        return None, []
+    methods, files = [], []
+    for word in words:
+        path, _, wanted = word.partition(".py:")
+        if word.endswith(".py") or wanted:
+            file = path + ".py" if wanted else word
+            methods += from_file(file, wanted or None)
+            files.append(file)
+        else:
+            methods.append(word)
+    return methods, files
+
+
+def read_hardware(arguments) -> Hardware:
+    """Where to run.
+
+    Raises:
+        UsageError: a number that must be positive is not, or an accelerator that is not there.
+    """
+    for name in ("threads", "devices", "workers"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name} {value}: at least 1 is needed")
+    gpus = count_gpus()
+    if arguments.accelerator not in ("auto", "cpu", "gpu"):
+        raise UsageError(f"--accelerator {arguments.accelerator!r} is not one of auto, cpu, gpu")
+    if arguments.accelerator == "gpu" and not gpus:
+        raise UsageError("--accelerator gpu: no NVIDIA GPU is visible on this machine; use --accelerator cpu")
+    accelerator = "gpu" if gpus and arguments.accelerator != "cpu" else "cpu"
+    return Hardware(
+        accelerator,
+        arguments.devices,
+        arguments.threads,
+        arguments.checkpoint_seconds,
+        arguments.data,
+        arguments.download,
+    )
+
+
+def count_gpus() -> int:
+    """NVIDIA GPUs, without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([v for v in visible.split(",") if v.strip() and v.strip() != "-1"])
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
+def default_workers(hardware: Hardware) -> int:
+    if hardware.accelerator == "gpu":
+        return max(1, count_gpus() // hardware.devices)
+    return max(1, len(os.sched_getaffinity(0)) // hardware.threads) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def tell(result: Result, board: boards.Board, arguments, seconds: float) -> int:
+    """Render, print, and say what went wrong."""
+    from sparsebench.report import render, show
+
+    folder = Path(arguments.results) / board.name
+    info = board.info() | {"command": f"sparsebench run {arguments.board}"}
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if result.jobs or not (folder / "leaderboard.md").exists():
+        written = render(folder, info)
+        page = next(path for path in written if path.suffix == ".md")
+    else:
+        page = folder / "leaderboard.md"
+    show(folder, info)
+    done = f"{len(result.records)} cells done" + (f", {result.jobs} jobs in {seconds:.0f} s" if result.jobs else ", nothing to do")
+    print(f"{done}; leaderboard: {page}")
+    for cell, error in result.failed.items():
+        print(f"failed: {cell}: {error}", file=sys.stderr)
+    if result.failed:
+        print(f"{len(result.failed)} cells failed; the same command tries them again", file=sys.stderr)
+    return 1 if result.failed else 0

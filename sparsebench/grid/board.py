@@ -1,0 +1,192 @@
+"""Board: a frozen, versioned list of cells, written in YAML.
+
+    name: quick
+    version: 1
+    title: ...
+    tasks: [digits-mlp, ...]          # names, or mappings with a base task and changes
+    methods: [dense, magnitude@imp]
+    sparsities: [0.75, 0.98]
+    seeds: [0, 1, 2]
+    defaults: {imp: {rate: 0.5}}      # arguments that method strings leave open
+
+The dense row is part of every board: it is the reference of all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sparsebench import benchmarks
+from sparsebench.errors import UsageError, unknown
+from sparsebench.grid.cell import Cell
+from sparsebench.methods import Method, parse
+from sparsebench.tasks import Task, custom, task
+
+FOLDER = Path(benchmarks.__file__).parent / "boards"
+REQUIRED = ("name", "version", "title", "tasks", "methods", "sparsities", "seeds")
+OPTIONAL = ("defaults", "notes")
+
+
+@dataclass(frozen=True)
+class Board:
+    name: str
+    version: int
+    title: str
+    tasks: tuple[Task, ...]
+    methods: tuple[Method, ...]
+    sparsities: tuple[float, ...]
+    seeds: tuple[int, ...]
+    defaults: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: str = ""
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells, each once; the dense row has sparsity 0."""
+        found: dict[str, Cell] = {}
+        for t in self.tasks:
+            for method in self.methods:
+                for sparsity in (0.0,) if method.is_dense else self.sparsities:
+                    for seed in self.seeds:
+                        cell = Cell(t, method, sparsity, seed)
+                        found.setdefault(cell.id, cell)
+        return tuple(found.values())
+
+    def dense_of(self, cell: Cell) -> Cell:
+        """The dense cell a cell is compared with."""
+        return Cell(cell.task, parse("dense"), 0.0, cell.seed)
+
+    def narrowed(
+        self,
+        methods: Iterable[str] | None = None,
+        tasks: Iterable[str] | None = None,
+        seeds: Iterable[int] | None = None,
+        sparsities: Iterable[float] | None = None,
+    ) -> Board:
+        """The board with some of its tasks, seeds or sparsities, or with other methods.
+
+        Raises:
+            UsageError: an unknown method, or a task, seed or sparsity that makes the grid empty or is not allowed.
+        """
+        board = self
+        if methods is not None:
+            board = replace(board, methods=_with_dense([parse(m, self.defaults) for m in methods]))
+        if tasks is not None:
+            mine = {t.name: t for t in self.tasks}
+            board = replace(board, tasks=tuple(mine[n] if n in mine else _not_here(n, mine, self.name) for n in tasks))
+        if seeds is not None:
+            board = replace(board, seeds=_seeds(list(seeds)))
+        if sparsities is not None:
+            board = replace(board, sparsities=_sparsities(list(sparsities)))
+        return board.checked()
+
+    def checked(self) -> Board:
+        for name in ("tasks", "methods", "seeds"):
+            if not getattr(self, name):
+                raise UsageError(f"board {self.name!r}: no {name}, so the grid is empty; give at least one")
+        if not self.sparsities and any(not m.is_dense for m in self.methods):
+            raise UsageError(f"board {self.name!r}: no sparsities, so the grid is empty; give at least one")
+        return self
+
+    def info(self) -> dict[str, Any]:
+        """What the report needs to know of the board."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "title": self.title,
+            "tasks": [t.name for t in self.tasks],
+            "methods": [m.name for m in self.methods],
+            "sparsities": list(self.sparsities),
+            "seeds": list(self.seeds),
+            "notes": self.notes,
+        }
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load(name: str) -> Board:
+    """A shipped board by name, or one from a YAML file.
+
+    Raises:
+        UsageError: unknown board; malformed YAML (file, line); a missing, unknown or wrong key (file, line, key).
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        if path.parent != FOLDER:
+            raise UsageError(f"board file {name} does not exist; give a path, or a name from 'sparsebench list boards'")
+        raise unknown("board", name, names(), "sparsebench list boards")
+    return from_text(path.read_text(encoding="utf-8"), str(path))
+
+
+def from_text(text: str, where: str) -> Board:
+    """A board from YAML text; ``where`` names it in errors."""
+    try:
+        content = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UsageError(f"{where}{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{where}: a board is a mapping with the keys {', '.join(REQUIRED)}")
+    lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
+    for key in content:
+        if key not in REQUIRED + OPTIONAL:
+            raise UsageError(f"{where}, line {lines[key]}: {unknown('key', str(key), REQUIRED + OPTIONAL, 'docs/architecture.md')}")
+    for key in REQUIRED:
+        if key not in content:
+            raise UsageError(f"{where}: the key {key!r} is missing; a board has {', '.join(REQUIRED)}")
+    return Board(**{key: _read(key, content, where, lines[key]) for key in content}).checked()
+
+
+def _read(key: str, content: dict, where: str, line: int) -> Any:
+    value = content[key]
+    try:
+        if key in ("tasks", "methods", "sparsities", "seeds") and not isinstance(value, list):
+            raise UsageError(f"is {value!r}; a list is wanted")
+        if key == "tasks":
+            return tuple(custom(t) if isinstance(t, dict) else task(t) for t in value)
+        if key == "methods":
+            return _with_dense([parse(str(m), content.get("defaults")) for m in value])
+        if key == "sparsities":
+            return _sparsities(value)
+        if key == "seeds":
+            return _seeds(value)
+        if key == "version" and not (isinstance(value, int) and value > 0):
+            raise UsageError(f"is {value!r}; a positive whole number is wanted")
+        if key == "defaults" and not (isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())):
+            raise UsageError(f"is {value!r}; a mapping such as {{imp: {{rate: 0.5}}}} is wanted")
+        return value
+    except UsageError as error:
+        raise UsageError(f"{where}, line {line}: {key}: {error}") from None
+
+
+def _with_dense(methods: list[Method]) -> tuple[Method, ...]:
+    if not any(m.is_dense for m in methods):
+        methods = [parse("dense"), *methods]
+    return tuple({m.name: m for m in methods}.values())
+
+
+def _sparsities(values: list) -> tuple[float, ...]:
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+            raise UsageError(f"sparsity {value!r} is not in [0, 1): it is the removed fraction of the prunable weights")
+    return tuple(sorted({float(v) for v in values}))
+
+
+def _seeds(values: list) -> tuple[int, ...]:
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise UsageError(f"seed {value!r} is not a whole number of 0 or more")
+    return tuple(sorted(set(values)))
+
+
+def _not_here(name: str, mine: dict[str, Task], board: str) -> Task:
+    raise unknown("task", name, mine, f"board {board!r} has {', '.join(mine)}")

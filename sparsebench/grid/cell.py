@@ -1,0 +1,45 @@
+"""Cell: task x method x sparsity x seed, a frozen value whose hash is its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sparsebench.methods import Method
+from sparsebench.phases import describe
+from sparsebench.protocol import name_of
+from sparsebench.tasks import Task
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a leaderboard, before it is measured."""
+
+    task: Task
+    method: Method
+    sparsity: float
+    seed: int
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides the result."""
+        return {
+            "task": self.task.settings(),
+            "phases": [describe(phase) for phase in self.method.phases(self.sparsity)],
+            "sparsity": self.sparsity,
+            "seed": self.seed,
+        }
+
+    @cached_property
+    def id(self) -> str:
+        return name_of(self.settings)
+
+    @property
+    def label(self) -> str:
+        return f"{self.task.name} {self.method.name} {self.sparsity:.4g} seed {self.seed}"
+
+    def key(self) -> dict[str, Any]:
+        """The cell as a record names it."""
+        return {"task": self.task.name, "method": self.method.name, "sparsity": self.sparsity, "seed": self.seed}
+

@@ -1,0 +1,156 @@
+"""Finish: evaluate a cell's final network once on the test set and write its record."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from typing import Any
+
+import torch
+
+from sparsebench.audit import audit
+from sparsebench.grid.jobs import CellJob, Context
+from sparsebench.grid.state import initial_net, logits
+from sparsebench.grid.stages import load_stage, task_data
+from sparsebench.grid.store import Store
+from sparsebench.masks import Masks
+from sparsebench.metrics.bias import bias
+from sparsebench.metrics.dead_neurons import dead_neuron_rates
+from sparsebench.metrics.flops import macs
+from sparsebench.metrics.quality import collapsed, quality
+from sparsebench.protocol import PROTOCOL
+from sparsebench.provenance import provenance
+from sparsebench.record import SCHEMA, Record
+
+PROBE = 2048
+"""Training images on which dead neurons are counted."""
+
+
+def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
+    """Measure, audit and store one cell."""
+    cell = job.cell
+    data = task_data(cell, context.hardware)
+    net = initial_net(cell.task, cell.seed, data.input_shape, data.num_classes)
+    keys = set(net.state_dict())
+    masks = load_stage(job.chain[-1], store, net)
+    chain = [store.stage_report(stage) for stage in job.chain]
+    dense = store.record(job.reference).data if job.reference else None
+
+    reads = data.test_reads
+    z, y = logits(net, data.test_dataloader())
+    reads = data.test_reads - reads
+    measured = quality(z, y)
+    per_class = measured.pop("per_class")
+    rates = dead_neuron_rates(net, data.probe(PROBE), masks)
+    cost_of_image = macs(net, data.input_shape, masks)
+    flags = sorted({flag for report in chain for flag in report["flags"]})
+    by_chance = collapsed(measured["top1"], len(y), data.num_classes)
+    if by_chance:
+        flags.append("accuracy at chance level")
+    is_collapsed = bool(flags)
+    where = provenance(
+        precision=cell.task.recipe.precision,
+        world_size=context.hardware.devices,
+        threads=context.hardware.threads,
+        accelerator=context.hardware.accelerator,
+        data_digest=data.digest,
+        command=context.command,
+    )
+    verdicts = audit(
+        [note for report in chain for note in report["audit"]],
+        net,
+        masks,
+        cell.sparsity,
+        world_size=context.hardware.devices,
+        same_keys=set(net.state_dict()) == keys,
+        test_reads=reads,
+        flagged=is_collapsed,
+        should_be_flagged=by_chance or bool(masks and masks.emptied),
+        differences=differences(where, dense),
+    )
+    record = Record(
+        {
+            "schema": SCHEMA,
+            "board": "",
+            "board_version": 0,
+            "protocol": PROTOCOL,
+            "cell_id": cell.id,
+            "cell": cell.key(),
+            "settings": cell.settings,
+            "status": "ok",
+            "error": None,
+            "collapsed": is_collapsed,
+            "flags": flags,
+            "metrics": {
+                **measured,
+                **bias(per_class, dense["per_class"] if dense else per_class),
+                "dead_static": rates.static,
+                "dead_dynamic": rates.dynamic,
+                "dead_dynamic_alive": rates.dynamic_alive,
+                "dead_permanent": rates.permanent,
+                "neg_preact": rates.neg_preact,
+                "val_top1_before": chain[-1]["val_top1_before"],
+                "val_top1": chain[-1]["val_top1"],
+            },
+            "per_class": per_class,
+            "sparsity": sparsity(net, masks, cell.sparsity),
+            "flops": {
+                "dense": cost_of_image.dense,
+                "sparse": cost_of_image.sparse,
+                "speedup": cost_of_image.dense / max(cost_of_image.sparse, 1),
+            },
+            "cost": cost(chain, job, cost_of_image.dense),
+            "curves": {"losses": [loss for report in chain for loss in report["losses"]]},
+            "provenance": where,
+            "fingerprint": cell.method.fingerprint(),
+            "audit": verdicts,
+            "parents": list(job.chain),
+        }
+    )
+    record.save(store.records / f"{cell.id}.json")
+    return record
+
+
+def differences(mine: dict[str, Any], dense: dict[str, Any] | None) -> list[str]:
+    """In what a cell's circumstances differ from those of its dense row."""
+    if dense is None:
+        return []
+    theirs = dense["provenance"]
+    return [f"{key} differs" for key in ("data_digest", "precision", "versions") if theirs.get(key) != mine[key]]
+
+
+def sparsity(net: torch.nn.Module, masks: Masks | None, asked: float) -> dict[str, Any]:
+    """What was asked for and what is there."""
+    masks = masks or Masks.dense(net)
+    return {
+        "asked": asked,
+        "achieved": masks.sparsity,
+        "kept": masks.kept,
+        "prunable": masks.total,
+        "total": sum(p.numel() for p in net.parameters()),
+        "layers": masks.per_layer(),
+    }
+
+
+def cost(chain: list[dict[str, Any]], job: CellJob, dense_macs: int) -> dict[str, Any]:
+    """What the cell cost alone, and its share of stages that others use too.
+
+    Training FLOPs are those executed: three dense passes of two operations a multiply-accumulate.
+    """
+    return {
+        "epochs": sum(report["epochs"] for report in chain),
+        "own_epochs": sum(r["epochs"] for r, stage in zip(chain, job.chain, strict=True) if job.users[stage] == 1),
+        "trainings": sum(bool(report["steps"]) for report in chain),
+        "train_flops": 6.0 * dense_macs * sum(report["images"] for report in chain),
+        "seconds": sum(report["wall_seconds"] for report in chain),
+        "shared_seconds": sum(r["wall_seconds"] / job.users[stage] for r, stage in zip(chain, job.chain, strict=True)),
+        "score_seconds": sum(report["score_seconds"] for report in chain),
+        "peak_memory_mb": peak_memory_mb(),
+    }
+
+
+def peak_memory_mb() -> float:
+    """Peak of the device, or of the worker process on a CPU."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

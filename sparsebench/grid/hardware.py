@@ -1,0 +1,16 @@
+"""Hardware: where and how stages run; none of it changes a cell's name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Hardware:
+    accelerator: str = "cpu"
+    devices: int = 1
+    threads: int = 1
+    """CPU threads a worker; fixed, since sums in another order round otherwise."""
+    checkpoint_seconds: float = 60.0
+    data_root: str | None = None
+    download: bool = False

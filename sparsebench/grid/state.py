@@ -1,0 +1,102 @@
+"""State: a network on its way through the phases of a stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparsebench.grid.plan import Stage
+from sparsebench.masks import Masks
+from sparsebench.models import build
+from sparsebench.protocol import derived_seed
+from sparsebench.tasks import Task
+
+
+@dataclass
+class State:
+    """What a stage works on; phases change it in place."""
+
+    stage: Stage
+    net: nn.Module
+    masks: Masks | None = None
+    start: float = 0.0
+    """Share of the learning-rate schedule already behind (after a rewind to a later step)."""
+    optimizer: dict[str, Any] | None = None
+    """Optimiser state to begin the next training with; None = fresh."""
+    trainings: int = 0
+    report: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def task(self) -> Task:
+        return self.stage.task
+
+    @property
+    def seed(self) -> int:
+        return self.stage.seed
+
+    def note(self, rule: int, passed: bool, detail: str) -> None:
+        """Add what was seen of one audit rule."""
+        self.report["audit"].append({"rule": rule, "passed": bool(passed), "detail": detail})
+
+    def flag(self, text: str) -> None:
+        if text not in self.report["flags"]:
+            self.report["flags"].append(text)
+
+
+def fresh_report() -> dict[str, Any]:
+    return {
+        "audit": [],
+        "flags": [],
+        "losses": [],
+        "steps": 0,
+        "epochs": 0.0,
+        "images": 0,
+        "seconds": 0.0,
+        "score_seconds": 0.0,
+        "val_top1_before": None,
+        "val_top1": None,
+    }
+
+
+def initial_net(task: Task, seed: int, input_shape: tuple[int, ...], classes: int, draw: int = 0) -> nn.Module:
+    """The network at initialisation: a function of task and seed alone (``draw`` > 0: other weights)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(seed, "weights", draw))
+        return build(task.network, input_shape, classes, **task.network_arguments)
+
+
+def shuffled(masks: Masks, seed: int) -> Masks:
+    """Each tensor's mask with its entries permuted."""
+    generator = torch.Generator().manual_seed(derived_seed(seed, "shuffle"))
+    return Masks({n: m.flatten()[torch.randperm(m.numel(), generator=generator)].view(m.shape) for n, m in masks.items()})
+
+
+@lru_cache(maxsize=4)
+def data_of(dataset: str, global_batch: int, augment: str, root: str | None, download: bool) -> Any:
+    """The data module of a task, set up once a process."""
+    from sparsebench.data.module import DataModule
+
+    data = DataModule(dataset, global_batch, augment=augment, root=root, download=download)
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+@torch.no_grad()
+def logits(net: nn.Module, batches: Any) -> tuple[Tensor, Tensor]:
+    """Logits ``[N, K]`` and labels ``[N]`` in evaluation mode."""
+    net.eval()
+    device = next(net.parameters()).device
+    pairs = [(net(x.to(device)).float().cpu(), y.cpu()) for x, y in batches]
+    return torch.cat([z for z, _ in pairs]), torch.cat([y for _, y in pairs])
+
+
+def top1(net: nn.Module, batches: Any) -> float:
+    z, y = logits(net, batches)
+    return float((z.argmax(1) == y).double().mean())
+
+

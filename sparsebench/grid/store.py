@@ -1,0 +1,118 @@
+"""Store: what has been computed, by name. Done is done; a killed run goes on from what is here.
+
+    stages/<id>/weights.safetensors     the network's plain state_dict
+    stages/<id>/masks.safetensors       masks, if it is pruned
+    stages/<id>/optimizer.safetensors   a rewind point's optimiser
+    stages/<id>/stage.json              losses, cost, audit; written last: it makes the stage done
+    stages/<id>/checkpoint.ckpt         of a training that is under way
+    records/<cell>.json                 one record a finished cell
+
+Every file is written to a temporary name and renamed. What cannot be read is named, set aside and computed again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from sparsebench.errors import SparsebenchError, UsageError
+from sparsebench.record import CorruptRecord, Record
+
+
+class CorruptStage(SparsebenchError):
+    """A stored stage is damaged."""
+
+    def __init__(self, stage: str, why: str):
+        super().__init__(f"stage {stage}: {why}")
+        self.stage = stage
+
+
+class Store:
+    """A folder of stages and records."""
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self.stages = self.folder / "stages"
+        self.records = self.folder / "records"
+        self.aside = self.folder / "damaged"
+
+    def create(self) -> Store:
+        """Make the folders.
+
+        Raises:
+            UsageError: they cannot be written.
+        """
+        try:
+            for folder in (self.stages, self.records, self.folder / "locks"):
+                folder.mkdir(parents=True, exist_ok=True)
+            probe = self.folder / f".probe.{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UsageError(f"store {self.folder} cannot be written ({error.strerror}); choose another with --store") from None
+        return self
+
+    def stage(self, name: str) -> Path:
+        return self.stages / name
+
+    def done_stages(self) -> set[str]:
+        """Stages whose ``stage.json`` exists; their content is checked when it is read."""
+        return {path.parent.name for path in self.stages.glob("*/stage.json")}
+
+    def done_cells(self) -> set[str]:
+        return {path.stem for path in self.records.glob("*.json")}
+
+    def lock(self, name: str) -> FileLock:
+        """Held by the process that computes a stage; freed by the system when it dies."""
+        (self.folder / "locks").mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder / "locks" / f"{name}.lock")
+
+    def record(self, cell: str) -> Record:
+        """The record of a finished cell.
+
+        Raises:
+            CorruptRecord: it is missing or damaged.
+        """
+        return Record.load(self.records / f"{cell}.json")
+
+    def readable_records(self, cells: set[str]) -> tuple[dict[str, Record], list[str]]:
+        """The records of some cells that load, and a line about each that was set aside."""
+        found, notes = {}, []
+        for cell in sorted(cells & self.done_cells()):
+            try:
+                found[cell] = self.record(cell)
+            except CorruptRecord as error:
+                notes.append(f"{error}; set aside as {self.set_aside(self.records / f'{cell}.json')}, computed again")
+        return found, notes
+
+    def stage_report(self, name: str) -> dict[str, Any]:
+        """What ``stage.json`` says, after its files were checked against their digests.
+
+        Raises:
+            CorruptStage: something is missing, truncated or altered.
+        """
+        folder = self.stage(name)
+        try:
+            report = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+            for file, digest in report["files"].items():
+                if sha256((folder / file).read_bytes()).hexdigest() != digest:
+                    raise CorruptStage(name, f"{folder / file} does not match its digest")
+            return report
+        except (OSError, ValueError, KeyError) as error:
+            raise CorruptStage(name, f"{folder / 'stage.json'}: {type(error).__name__}: {error}") from None
+
+    def set_aside(self, path: Path) -> Path:
+        """Move a damaged file or stage out of the way; nothing is deleted."""
+        self.aside.mkdir(parents=True, exist_ok=True)
+        for attempt in range(10_000):
+            target = self.aside / f"{path.name}.{attempt}"
+            if not target.exists():
+                break
+        shutil.move(path, target)
+        return target

@@ -1,0 +1,80 @@
+"""Classifier: the LightningModule around every network of the benchmark."""
+
+from __future__ import annotations
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from sparsebench.recipe import Recipe
+
+
+class Classifier(L.LightningModule):
+    """Trains a network on ``(x, y)`` batches by a recipe.
+
+    Args:
+        net: maps images ``[B, C, H, W]`` to logits ``[B, K]``.
+        recipe: optimiser and schedule.
+        first_step: steps of the schedule already behind (after a rewind to a later step).
+        schedule_steps: length of the whole schedule; default the number of steps of this fit.
+        constant_rate: hold this share of the peak rate instead of following the schedule.
+
+    Losses are summed on the device and read once an epoch; nothing is logged in the step.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        recipe: Recipe,
+        *,
+        first_step: int = 0,
+        schedule_steps: int | None = None,
+        constant_rate: float | None = None,
+    ):
+        super().__init__()
+        self.net = net.to(memory_format=torch.channels_last) if recipe.channels_last else net
+        self.recipe, self.constant_rate = recipe, constant_rate
+        self.first_step, self.schedule_steps = first_step, schedule_steps
+        self.losses: list[float] = []
+        self._sum: Tensor | None = None
+        self._batches = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.recipe.channels_last and x.dim() == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return self.net(x)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        x, y = batch
+        loss = cross_entropy(self(x), y, label_smoothing=self.recipe.label_smoothing)
+        detached = loss.detach()
+        self._sum = detached.clone() if self._sum is None else self._sum.add_(detached)
+        self._batches += 1
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        if self._sum is not None:
+            self.losses.append(float(self._sum) / self._batches)
+        self._sum, self._batches = None, 0
+
+    def configure_optimizers(self) -> dict:
+        optimizer = make_optimizer(self.net, self.recipe)
+        steps = self.schedule_steps or int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor((self.first_step + step) / steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _factor(self, progress: float) -> float:
+        return self.recipe.factor(progress) if self.constant_rate is None else self.constant_rate
+
+
+def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser, fused, with weight decay on weights only."""
+    groups = [
+        {"params": [p for p in net.parameters() if p.dim() > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in net.parameters() if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.rate, fused=True)
+    return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True)

@@ -1,0 +1,114 @@
+"""Phases: the steps a regime is made of. Plain frozen values; the runner gives them their meaning."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sparsebench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A criterion with its arguments and the allocation that turns its scores into masks."""
+
+    criterion: str
+    allocation: str = "global"
+    arguments: dict[str, Any] = field(default_factory=dict)
+    source: str | None = None
+    """Hash of a user's file; a changed file is another method."""
+
+
+@dataclass(frozen=True)
+class Gradual:
+    """Prune while training, along the cubic schedule (GMP)."""
+
+    scorer: Scorer
+    sparsity: float
+    begin: float
+    end: float
+    every: int | None
+    """Optimiser steps between updates; None = the task's."""
+
+
+@dataclass(frozen=True)
+class Dynamic:
+    """Train sparse from the start and move weights (SET, RigL)."""
+
+    rule: str
+    sparsity: float
+    allocation: str
+    every: int | None
+    fraction: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train from the present position of the schedule to its end (or to ``until``, a share of it).
+
+    ``epochs`` scales the task's epochs. ``rate``: None follows the task's learning-rate schedule from the
+    start (or from a rewind point); a number holds that share of the task's peak rate.
+    """
+
+    epochs: float = 1.0
+    rate: float | None = None
+    pruner: Gradual | Dynamic | None = None
+    until: float = 1.0
+
+
+@dataclass(frozen=True)
+class Prune:
+    """Mask down to a sparsity by a score of the present network."""
+
+    sparsity: float
+    scorer: Scorer
+
+
+@dataclass(frozen=True)
+class Rewind:
+    """Restore the full state the dense training had after this share of its steps."""
+
+    to: float = 0.0
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """Permute each tensor's mask at random (sanity control)."""
+
+
+@dataclass(frozen=True)
+class Reinit:
+    """Draw new initial weights under the masks (sanity control)."""
+
+
+Phase = Train | Prune | Rewind | Shuffle | Reinit
+
+
+def describe(phase: Phase) -> dict[str, Any]:
+    """A phase as JSON, for hashing and for the record.
+
+    >>> describe(Rewind(0.1))
+    {'phase': 'Rewind', 'to': 0.1}
+    """
+    described = {"phase": type(phase).__name__, **asdict(phase)}
+    if isinstance(phase, Train) and phase.pruner:
+        described["pruner"] = {"kind": type(phase.pruner).__name__, **described["pruner"]}
+    return described
+
+
+def ladder(sparsity: float, rate: float) -> list[float]:
+    """Sparsities that remove ``rate`` of the remaining weights each time, the last exactly as asked.
+
+    Ladders to different ends share their rungs, so their trainings are shared too.
+
+    >>> ladder(0.9, 0.5)
+    [0.5, 0.75, 0.875, 0.9]
+    """
+    if not 0 < rate < 1:
+        raise UsageError(f"rate={rate!r} is the share of weights removed each round and must be in (0, 1)")
+    rungs, density = [], 1 - rate
+    while density > (1 - sparsity) * (1 + 1e-9):
+        rungs.append(round(1 - density, 12))
+        density *= 1 - rate
+    return [*rungs, sparsity]

@@ -1,0 +1,70 @@
+"""Provenance: which code, versions and hardware a number comes from."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from datetime import datetime, timezone
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("sparsebench", "torch", "lightning", "torchvision", "torchmetrics", "numpy", "scipy", "safetensors")
+
+
+def provenance(**further: Any) -> dict[str, Any]:
+    """Commit, versions, hardware and time, with what the caller adds."""
+    return {**_fixed(), "created": datetime.now(timezone.utc).isoformat(timespec="seconds"), **further}
+
+
+@lru_cache(maxsize=1)
+def _fixed() -> dict[str, Any]:
+    commit, dirty = code_version()
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "python": platform.python_version(),
+        "versions": {package: _version(package) for package in PACKAGES},
+        "hardware": hardware(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def code_version() -> tuple[str | None, bool | None]:
+    """Commit of the checkout this package runs from and whether it was changed; (None, None) outside one."""
+    here = Path(__file__).resolve().parent
+    commit = _git(here, "rev-parse", "HEAD")
+    if commit is None or _git(here, "ls-files", "--error-unmatch", __file__) is None:
+        return None, None
+    return commit, bool(_git(here, "status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.yaml", "setup.cfg"))
+
+
+def hardware() -> str:
+    """The accelerator, else the processor's name."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name(0)
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(folder: Path, *command: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *command], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,63 @@
+"""Recipe: how a network is trained. A frozen value; part of every cell's name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import cos, pi
+
+from sparsebench.errors import UsageError
+
+OPTIMIZERS = ("sgd", "adamw")
+SCHEDULES = ("cosine", "step", "constant")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Epochs, optimiser, learning-rate schedule, augmentation and global batch of one task."""
+
+    epochs: int
+    rate: float
+    """Peak learning rate."""
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 5e-4
+    """On weights of two or more dimensions; biases and norm parameters are not decayed."""
+    schedule: str = "cosine"
+    warmup: float = 0.0
+    """Share of training over which the rate rises linearly."""
+    milestones: tuple[float, ...] = ()
+    """Shares of training at which a step schedule multiplies the rate by ``gamma``."""
+    gamma: float = 0.1
+    global_batch: int = 128
+    augment: str = "default"
+    label_smoothing: float = 0.0
+    clip: float | None = None
+    """Largest gradient norm, taken over kept weights."""
+    mask_every: int = 100
+    """Optimiser steps between mask updates of gradual and dynamic methods."""
+    precision: str = "32-true"
+    channels_last: bool = False
+
+    def __post_init__(self) -> None:
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in known:
+                raise UsageError(f"recipe: {name}={getattr(self, name)!r} is not one of {', '.join(known)}")
+        for name in ("epochs", "global_batch", "mask_every", "rate"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"recipe: {name}={getattr(self, name)!r} must be positive")
+
+    def factor(self, progress: float) -> float:
+        """Learning rate relative to the peak, at a share of training in [0, 1].
+
+        >>> r = Recipe(epochs=10, rate=0.1, warmup=0.5)
+        >>> [round(r.factor(t), 3) for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
+        [0.0, 0.5, 1.0, 0.5, 0.0]
+        """
+        if progress < self.warmup:
+            return progress / self.warmup
+        if self.schedule == "step":
+            return self.gamma ** sum(progress >= milestone for milestone in self.milestones)
+        if self.schedule == "cosine":
+            return 0.5 * (1 + cos(pi * min(1.0, (progress - self.warmup) / (1 - self.warmup))))
+        return 1.0

@@ -1,0 +1,19 @@
+"""LRR: learning-rate rewinding; the weights stay, the full learning-rate schedule starts again.
+
+Source: Renda et al. 2020, arXiv:2003.02389.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sparsebench.phases import Phase, Prune, Scorer, Train, ladder
+from sparsebench.registry import regime
+
+
+@regime
+def lrr(scorer: Scorer, sparsity: float, *, rate: float = 0.2) -> Iterator[Phase]:
+    yield Train()
+    for level in ladder(sparsity, rate):
+        yield Prune(level, scorer)
+        yield Train()

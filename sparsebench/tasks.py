@@ -1,0 +1,104 @@
+"""Tasks: data set, network and training recipe under one name, ``<dataset>-<network>``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from sparsebench.errors import UsageError, unknown
+from sparsebench.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained on what, and how."""
+
+    name: str
+    dataset: str
+    network: str
+    recipe: Recipe
+    network_arguments: dict[str, Any] = field(default_factory=dict)
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that changes a number, as JSON."""
+        return asdict(self)
+
+
+_DIGITS_SGD = Recipe(epochs=12, rate=0.1, nesterov=True, warmup=0.3, augment="none", mask_every=5)
+_DIGITS = {
+    "mlp": ("mlp", replace(_DIGITS_SGD, epochs=30, mask_every=10)),
+    "resnet8": ("resnet8", replace(_DIGITS_SGD, channels_last=True)),
+    "vgg": ("vgg8", replace(_DIGITS_SGD, channels_last=True)),
+    "vit": ("vit_digits", replace(_DIGITS_SGD, epochs=16, optimizer="adamw", rate=3e-3, weight_decay=0.05)),
+}
+_MNIST = {"mlp": ("lenet_300_100", Recipe(epochs=20, rate=0.05, warmup=0.05))}
+_SGD = Recipe(
+    epochs=160, rate=0.1, nesterov=True, weight_decay=5e-4, schedule="step", milestones=(0.5, 0.75), warmup=0.01, mask_every=500
+)
+_ADAMW = Recipe(epochs=200, rate=1e-3, optimizer="adamw", weight_decay=0.05, warmup=0.05, clip=1.0, mask_every=500)
+_CIFAR = {
+    "mlp": ("mlp", replace(_SGD, rate=0.05)),
+    "resnet20": ("resnet20", replace(_SGD, weight_decay=1e-4)),
+    "resnet32": ("resnet32", replace(_SGD, weight_decay=1e-4)),
+    "resnet56": ("resnet56", replace(_SGD, weight_decay=1e-4)),
+    "resnet18": ("resnet18", _SGD),
+    "vgg11": ("vgg11", replace(_SGD, rate=0.05)),
+    "vgg16": ("vgg16", replace(_SGD, rate=0.05)),
+    "vgg19": ("vgg19", replace(_SGD, rate=0.05)),
+    "vit_tiny": ("vit_tiny", _ADAMW),
+}
+_IMAGENET = {
+    "resnet50": ("resnet50", Recipe(epochs=90, rate=0.4, nesterov=True, weight_decay=1e-4, warmup=5 / 90, global_batch=1024, label_smoothing=0.1, mask_every=1000, precision="16-mixed")),
+    "vit_b16": ("vit_b16", replace(_ADAMW, epochs=300, global_batch=1024, weight_decay=0.1, label_smoothing=0.1, mask_every=1000, precision="16-mixed")),
+}
+_FAMILIES = {
+    "digits": _DIGITS,
+    "mnist": _MNIST,
+    "fashion_mnist": _MNIST,
+    "cifar10": _CIFAR,
+    "cifar10_jpeg": _CIFAR,
+    "cifar100": _CIFAR,
+    "tiny_imagenet": {"resnet18": ("resnet18", _SGD), "vit_small": ("vit_small", _ADAMW)},
+    "imagenet": _IMAGENET,
+}
+
+TASKS = {
+    f"{dataset}-{short}": Task(f"{dataset}-{short}", dataset, network, recipe)
+    for dataset, family in _FAMILIES.items()
+    for short, (network, recipe) in family.items()
+}
+
+
+def task(name: str) -> Task:
+    """A task by name.
+
+    >>> task("digits-mlp").network
+    'mlp'
+    """
+    if name not in TASKS:
+        raise unknown("task", name, TASKS, "sparsebench list tasks")
+    return TASKS[name]
+
+
+def custom(settings: dict[str, Any]) -> Task:
+    """A task written out in a board: a base task by ``base``, or all fields, with changes.
+
+    Raises:
+        UsageError: an unknown field or a name that a built-in task has.
+    """
+    settings = dict(settings)
+    base = settings.pop("base", None)
+    recipe = settings.pop("recipe", {})
+    start = task(base) if base else None
+    name = settings.get("name")
+    if not name or name in TASKS:
+        raise UsageError(f"a task written out in a board needs a name of its own, not {name!r}")
+    try:
+        changed = replace(start.recipe, **_tuples(recipe)) if start else Recipe(**_tuples(recipe))
+        return replace(start, recipe=changed, **settings) if start else Task(recipe=changed, **settings)
+    except TypeError as error:
+        raise UsageError(f"task {name!r}: {error}") from None
+
+
+def _tuples(recipe: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in recipe.items()}

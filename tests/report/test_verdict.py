@@ -1,0 +1,81 @@
+"""The verdict claims what the paired intervals allow, and nothing more."""
+
+from __future__ import annotations
+
+import pytest
+from scipy.stats import ttest_1samp
+
+from sparsebench.report.table import frame, leaderboard, select
+from sparsebench.report.verdict import verdict
+
+
+@pytest.fixture
+def judge(build, small_board):
+    """Sentences for methods given as {name: top1 of seeds 0, 1, 2}, on one task at one sparsity."""
+
+    def sentences(scores: dict[str, list[float]], **changes) -> list[str]:
+        seeds = list(range(len(next(iter(scores.values())))))
+        board = {**small_board, "tasks": ["t"], "methods": list(scores), "sparsities": [0.9], "seeds": seeds}
+        records = [build("t", m, 0.9, s, v, **changes) for m, vs in scores.items() for s, v in enumerate(vs)]
+        cells, _ = select(frame(records), board)
+        return verdict(cells, leaderboard(cells, len(seeds)), board)
+
+    return sentences
+
+
+def test_a_win_in_every_seed(judge):
+    first = judge({"a@imp": [0.9] * 6, "b@imp": [0.8, 0.81, 0.85, 0.84, 0.8, 0.8], "c@imp": [0.7] * 6})[0]
+    assert first == (
+        "`a@imp` has the best average rank, 1.00 of 3, ahead of `b@imp` by 1.00 ranks "
+        "(95 % interval 1.00 to 1.00): more than seed noise."
+    )
+
+
+def test_a_difference_within_seed_noise_is_a_tie(judge):
+    first = judge({"a@imp": [0.9] * 6, "b@imp": [0.8, 0.95, 0.85, 0.84, 0.95, 0.8], "c@imp": [0.7] * 6})[0]
+    assert "`a@imp` has the best average rank, 1.33 of 3, but it is a tie with `b@imp`" in first
+    assert "includes 0" in first
+    assert "more than seed noise" not in first
+
+
+@pytest.mark.parametrize("wins", range(4, 8))
+def test_no_win_is_claimed_whose_interval_includes_zero(judge, wins):
+    """Seven seeds: 7:0 is a win; 6:1, 5:2 and 4:3 are what scipy's interval says of the rank differences."""
+    first = judge({"a@imp": [0.9] * 7, "b@imp": [0.8] * wins + [0.95] * (7 - wins)})[0]
+    low = ttest_1samp([1.0] * wins + [-1.0] * (7 - wins), 0).confidence_interval().low if wins < 7 else 1.0
+    assert ("more than seed noise" in first) == (low > 0)
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_few_runs_cannot_win(judge, seeds):
+    first = judge({"a@imp": [0.9] * seeds, "b@imp": [0.1] * seeds})[0]
+    assert f"{seeds} runs (task, seed) cannot tell ranks from noise, it takes 6." in first
+    assert "ahead" not in first
+
+
+def test_random_against_magnitude_in_the_same_regime(judge):
+    text = " ".join(judge({
+        "magnitude@imp": [0.90, 0.91, 0.92], "random@imp": [0.69, 0.71, 0.73],
+        "magnitude@init": [0.60, 0.61, 0.62], "random@init": [0.61, 0.60, 0.62],
+        "random/erk@init": [0.5, 0.5, 0.5],
+    }))  # fmt: skip
+    below = "At 90 % sparsity `random@imp` is 20.0 points below `magnitude@imp`"
+    assert f"{below} (95 % interval 17.5 to 22.5 points)." in text
+    assert "`random@init` ties with `magnitude@init`" in text
+    assert "random/erk" not in text, "no partner with the same allocation"
+    reverse = " ".join(judge({"magnitude@imp": [0.69, 0.71, 0.73], "random@imp": [0.90, 0.91, 0.92]}))
+    assert "`random@imp` is 20.0 points above `magnitude@imp` (95 % interval 17.5 to 22.5 points)" in reverse
+    single = " ".join(judge({"magnitude@imp": [0.9], "random@imp": [0.7]}))
+    assert "`random@imp` differs from `magnitude@imp` by -20.0 points, in a single run" in single
+
+
+def test_collapses_failures_and_audit_are_counted(judge, build, small_board):
+    text = " ".join(judge({"a@imp": [0.9, 0.1, 0.1], "b@imp": [0.9, 0.9, None]}))
+    assert "2 of 5 cells collapsed to chance and count as such: `a@imp` 2." in text
+    assert "1 cells did not run to their end: `b@imp` 1." in text
+    assert "All 5 finished cells pass the audit." in text
+    assert "nothing is ranked overall" in text
+    broken = " ".join(judge({"a@imp": [0.9, 0.8], "b@imp": [0.7, 0.7]}, audit=[]))
+    assert "4 of 4 cells FAIL the audit and are not ranked: `a@imp` 2 and `b@imp` 2." in broken
+    cells, _ = select(frame([]), small_board)
+    assert verdict(cells, leaderboard(cells, 3), small_board) == ["There are no records of this board yet."]
