@@ -1,4 +1,4 @@
-"""The masks in force: those of the pruning callback of a Trainer, by the parameter names of the LightningModule."""
+"""The masks in force: those of the pruning callbacks of a Trainer."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ import lightning as L
 from torch import Tensor
 
 
-def current_masks(trainer: L.Trainer) -> dict[str, Tensor]:
-    """Masks of every callback that has a mapping ``masks``; empty if there is none.
+def current_masks(trainer: L.Trainer, on: str = "") -> dict[str, Tensor]:
+    """Masks of every callback that has a mapping ``masks``, by the parameter names of one module.
 
-    A callback that prunes a submodule says so by the dotted path in its attribute ``on``.
+    Args:
+        on: dotted path of that module; default the LightningModule. A callback that prunes a submodule says
+            so by the path in its own attribute ``on``.
+
+    Empty if no callback prunes.
     """
     found: dict[str, Tensor] = {}
     for callback in trainer.callbacks:
         masks = getattr(callback, "masks", None)
         if isinstance(masks, Mapping):
-            on = getattr(callback, "on", "")
-            found.update({f"{on}.{name}" if on else name: mask for name, mask in masks.items()})
-    return found
+            place = getattr(callback, "on", "")
+            found.update({f"{place}.{name}" if place else name: mask for name, mask in masks.items()})
+    prefix = f"{on}." if on else ""
+    return {name[len(prefix) :]: mask for name, mask in found.items() if name.startswith(prefix)}

@@ -68,7 +68,7 @@ class DynamicSparsity(Pruner):
         if self._done == 0 and not self.history:
             return super()._next_masks(trainer, module, self.sparsity)
         params = dict(self.target(module).named_parameters())
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self._done)
+        generator = torch.Generator().manual_seed((self.seed + 1_000_003 * self._done) % 2**63)
         if self.rule == "rigl":
             new = {n: rigl_update(params[n].detach(), self._dense_gradients[n], m, sparsity) for n, m in self.masks.items()}
             self._dense_gradients = {}

@@ -3,40 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.fabric.utilities.seed import isolate_rng
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Subset
+
+from sparsebench.errors import UsageError
 
 
 def collect_probe(trainer: L.Trainer, images: int) -> list:
-    """About ``images`` training examples of all ranks together, as batches; the same ones at any time of a run.
+    """Batches of ``images`` training examples, the same ones on every rank and after a resume.
 
-    A data module with a method ``probe(n)`` is asked for them. Otherwise they are a seeded random subset of
-    the training loader's data set, and with no indexed data set the loader's first batches. They come with
-    the loader's augmentation: pass a probe of your own where that matters. No random state is changed.
+    A data module with a method ``probe(n)`` is asked for them. Otherwise they are a random subset, drawn
+    with a fixed seed, of the training loader's data set, in the augmentation of that data set. Of a loader
+    without an indexed data set they are the first batches, and then neither promise holds: pass a probe.
+    No random state is changed.
+
+    Raises:
+        UsageError: the loader's batches are not tensors or tuples that begin with one.
     """
-    module = getattr(trainer, "datamodule", None)
-    if hasattr(module, "probe"):
-        return list(module.probe(images))[trainer.global_rank :: trainer.world_size]
-    share = -(-images // trainer.world_size)
     with isolate_rng():
         torch.manual_seed(0)
-        return _take(_fixed_order(trainer, images), share)
+        if hasattr(trainer.datamodule, "probe"):
+            return list(trainer.datamodule.probe(images))
+        return _take(_fixed_order(trainer.train_dataloader, images), images)
 
 
-def _fixed_order(trainer: L.Trainer, images: int) -> Iterable:
-    loader = trainer.train_dataloader
+def _fixed_order(loader: Any, images: int) -> Iterable:
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         return loader
     chosen = torch.randperm(len(loader.dataset))[:images].tolist()
-    mine = chosen[trainer.global_rank :: trainer.world_size]
-    return DataLoader(Subset(loader.dataset, mine), loader.batch_size or 128, collate_fn=loader.collate_fn)
+    size = loader.batch_size or getattr(loader.batch_sampler, "batch_size", None) or 128
+    return DataLoader(Subset(loader.dataset, chosen), size, collate_fn=loader.collate_fn)
 
 
 def _take(batches: Iterable, images: int) -> list:
-    """The first batches, until they hold ``images`` examples; the last one is not cut."""
-    ...
+    """The first batches, cut to ``images`` inputs in all; labels are left out."""
+    taken: list[Tensor] = []
+    for batch in batches:
+        x = batch if isinstance(batch, Tensor) else batch[0] if isinstance(batch, list | tuple) else None
+        if not isinstance(x, Tensor):
+            raise UsageError(
+                f"a training batch is a {type(batch).__name__}, no tensor and no tuple that begins with one: "
+                "pass probe=batches of inputs to the callback"
+            )
+        taken.append(x[:images])
+        images -= len(x)
+        if images <= 0:
+            break
+    return taken

@@ -62,6 +62,7 @@ def _run() -> Parser:
     p.add_argument("--seeds", type=int, nargs="+", help="these seeds instead of the board's")
     p.add_argument("--sparsities", type=float, nargs="+", help="these sparsities instead of the board's")
     p.add_argument("--workers", type=int, help="worker processes (default: one a CPU core, one a GPU)")
+    p.add_argument("--launcher", type=str, default="local", help="local (worker processes) or inline (this process)")
     p.add_argument("--threads", type=int, default=1, help="CPU threads of a worker")
     p.add_argument("--data", type=str, help="folder of the data sets (default: $SPARSEBENCH_DATA, else ./data)")
     p.add_argument("--download", action="store_true", help="fetch a missing data set")

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from sparsebench.cli.display import Display
-from sparsebench.errors import UsageError
+from sparsebench.errors import UsageError, unknown
 from sparsebench.grid import board as boards
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.jobs import Context
-from sparsebench.grid.run import Result, publish, run
+from sparsebench.grid.run import LAUNCHERS, Result, publish, run
 from sparsebench.methods import from_file
 
 
@@ -23,11 +23,13 @@ def command(arguments) -> int:
     whole = boards.load(arguments.board)
     board = whole.narrowed(methods, arguments.tasks, arguments.seeds, arguments.sparsities)
     hardware = read_hardware(arguments)
+    if arguments.launcher not in LAUNCHERS:
+        raise unknown("launcher", arguments.launcher, LAUNCHERS, "sparsebench run --help")
     context = Context(arguments.store, hardware, "sparsebench " + shlex.join(sys.argv[1:]), tuple(files))
     workers = arguments.workers or default_workers(hardware)
     began = time.perf_counter()
     with Display(board.title) as display:
-        result = run(board, context, workers, display.update)
+        result = run(board, context, workers, display.update, arguments.launcher)
     publish(board, result, Path(arguments.results))
     listed = replace(whole, methods=tuple({m.name: m for m in (*whole.methods, *board.methods)}.values()))
     return tell(result, listed, arguments, time.perf_counter() - began)
@@ -105,8 +107,22 @@ def tell(result: Result, board: boards.Board, arguments, seconds: float) -> int:
     show(folder, info)
     done = f"{len(result.records)} cells done" + (f", {result.jobs} jobs in {seconds:.0f} s" if result.jobs else ", nothing to do")
     print(f"{done}; leaderboard: {page}")
-    for cell, error in result.failed.items():
-        print(f"failed: {cell}: {error}", file=sys.stderr)
-    if result.failed:
-        print(f"{len(result.failed)} cells failed; the same command tries them again", file=sys.stderr)
+    for line in failures(result.failed, {cell.id: cell.label for cell in board.cells}):
+        print(line, file=sys.stderr)
     return 1 if result.failed else 0
+
+
+def failures(failed: dict[str, str], labels: dict[str, str]) -> list[str]:
+    """One line a reason, not one a cell.
+
+    >>> failures({"a": "disk full", "b": "disk full"}, {"a": "task one", "b": "task two"})
+    ['2 cells failed (task one and 1 more): disk full', 'the same command tries them again']
+    """
+    reasons: dict[str, list[str]] = {}
+    for cell, error in failed.items():
+        reasons.setdefault(error, []).append(labels.get(cell, cell))
+    lines = []
+    for error, cells in reasons.items():
+        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+        lines.append(f"{len(cells)} cell{'s' if len(cells) > 1 else ''} failed ({cells[0]}{more}): {error}")
+    return [*lines, "the same command tries them again"] if lines else []

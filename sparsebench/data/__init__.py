@@ -38,5 +38,5 @@ def load(name: str, root: str | Path | None = None, download: bool = False) -> S
 
 
 def traits_of(name: str) -> dict[str, Any]:
-    """What is registered with a data set: default ``augment``, size of the ``validation`` split, its digest."""
+    """What is registered with a data set: default ``augment``, ``validation`` images, the split's digest."""
     return {} if name.startswith(FOLDER_PREFIX) else dataset.entry(name).traits

@@ -31,9 +31,12 @@ class Augment:
         return not (self.pad or self.flip or self.resized)
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        """Random numbers for n images, int64 [n, 3]: row and column of the crop, flipped or not."""
-        crops = torch.randint(0, 2 * self.pad + 1, (n, 2), generator=generator)
-        flips = torch.randint(0, 2 if self.flip else 1, (n, 1), generator=generator)
+        """Random numbers for n images, int64: [n, 3] row and column of the crop and flipped or not; if resized,
+        [n, 1] seeds."""
+        if self.resized:
+            return torch.randint(2**63 - 1, (n, 1), generator=generator)
+        crops = torch.randint(2 * self.pad + 1, (n, 2), generator=generator)
+        flips = torch.randint(2 if self.flip else 1, (n, 1), generator=generator)
         return torch.cat([crops, flips], dim=1)
 
     def __call__(self, x_BCHW: Tensor, draws_B3: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class Images(Protocol):
     def stream(
         self, batches: Sequence[Tensor], device: torch.device, augment: Augment, draws: Sequence[Tensor]
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images uint8 [B, C, H, W] and labels [B] at the positions of every batch, augmented by its draws."""
+        """Images uint8 [B, C, H, W] and labels [B] at every batch's positions, augmented by its draws."""
 
     def statistics(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [C] of the pixels (0..255) at these positions."""
@@ -43,7 +43,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: everything to train and validate on, the official test images, class names in label order."""
+    """A data set: what to train and validate on, the official test images, class names in label order."""
 
     train: Images
     test: Images
@@ -51,7 +51,7 @@ class Source:
 
 
 class Resident:
-    """All images as one uint8 tensor; batches are gathered on the device that the images were moved to once."""
+    """All images as one uint8 tensor; batches are gathered on the device it was moved to once."""
 
     def __init__(self, images_NCHW: Tensor, labels_N: Tensor) -> None:
         self.images = images_NCHW.contiguous()

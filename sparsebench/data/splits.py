@@ -16,13 +16,13 @@ __all__ = ["check_split", "hash_rank", "split_digest", "stratified"]
 
 
 def stratified(labels: np.ndarray, count: int, salt: str) -> tuple[np.ndarray, np.ndarray]:
-    """Hold out `count` of the positions of `labels`, every class in proportion; returns (rest, held_out), sorted.
+    """Hold out `count` positions, every class in proportion; returns (rest, held_out), both sorted.
 
     >>> rest, held = stratified(np.array([0, 0, 0, 0, 1, 1]), 3, "example")
     >>> np.bincount(np.array([0, 0, 0, 0, 1, 1])[held]).tolist()
     [2, 1]
     """
-    classes, of_class, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    _, of_class, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     quota = sizes * (count / len(labels))
     take = np.floor(quota).astype(np.int64)
     by_remainder = np.argsort(-(quota - take), kind="stable")
@@ -36,7 +36,7 @@ def stratified(labels: np.ndarray, count: int, salt: str) -> tuple[np.ndarray, n
 
 
 def hash_rank(n: int, salt: str) -> np.ndarray:
-    """A 64-bit hash of every position 0..n-1: SplitMix64 (Steele et al., 2014) started at a hash of `salt`."""
+    """A 64-bit hash of every position 0..n-1: SplitMix64 (Steele et al., 2014) from a hash of `salt`."""
     start = int.from_bytes(sha256(salt.encode()).digest()[:8], "little")
     with np.errstate(over="ignore"):
         z = np.uint64(start) + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)

@@ -18,6 +18,8 @@ class Progress:
     running: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     """Job -> error; jobs that waited for a failed one carry its error."""
+    damaged: set[str] = field(default_factory=set)
+    """Stored stages that could not be read."""
 
 
 def drive(

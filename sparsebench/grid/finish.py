@@ -41,10 +41,10 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
     reads = data.test_reads - reads
     measured = quality(z, y)
     per_class = measured.pop("per_class")
+    by_chance = collapsed(measured["top1"], len(y), data.num_classes)
     rates = dead_neuron_rates(net, data.probe(PROBE), masks)
     cost_of_image = macs(net, data.input_shape, masks)
     flags = sorted({flag for report in chain for flag in report["flags"]})
-    by_chance = collapsed(measured["top1"], len(y), data.num_classes)
     if by_chance:
         flags.append("accuracy at chance level")
     is_collapsed = bool(flags)

@@ -14,10 +14,12 @@ from sparsebench.grid.drive import Progress, drive
 from sparsebench.grid.jobs import Context, dependencies
 from sparsebench.grid.plan import plan
 from sparsebench.grid.store import Store
+from sparsebench.launchers.inline import InlineLauncher
 from sparsebench.launchers.local import LocalLauncher
 from sparsebench.protocol import PROTOCOL
 from sparsebench.record import SCHEMA, CorruptRecord, Record, record_path
 
+LAUNCHERS = {"local": LocalLauncher, "inline": InlineLauncher}
 ATTEMPTS = 3
 """Times a board is planned anew after a damaged stage was set aside."""
 
@@ -37,6 +39,7 @@ def run(
     context: Context,
     workers: int,
     listener: Callable[[Progress], None] = lambda progress: None,
+    launcher: str = "local",
 ) -> Result:
     """Compute what is missing of a board.
 
@@ -52,13 +55,13 @@ def run(
         result.jobs += len(jobs)
         if not jobs:
             break
-        launcher = LocalLauncher(max(1, min(workers, len(jobs))), context)
+        crew = LAUNCHERS[launcher](max(1, min(workers, len(jobs))), context)
         try:
-            progress = drive(jobs, waits, launcher, listener)
+            progress = drive(jobs, waits, crew, listener)
         except BaseException:
-            launcher.close(kill=True)
+            crew.close(kill=True)
             raise
-        launcher.close()
+        crew.close()
         result.failed = {name.removeprefix("cell:"): error for name, error in progress.failed.items() if name.startswith("cell:")}
         if not progress.damaged:
             break

@@ -81,7 +81,7 @@ def _check(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
         if name not in params or params[name].shape != mask.shape:
             raise UsageError(
                 f"mask {name!r} of shape {tuple(mask.shape)} fits no parameter of {type(model).__name__}: "
-                "names and shapes must be those of model.named_parameters(); pass the module the masks were made for"
+                "names and shapes must be those of its named_parameters(); pass the module they were made for"
             )
 
 

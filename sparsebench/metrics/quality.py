@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 from scipy.stats import binom
@@ -15,28 +15,15 @@ from sparsebench.errors import UsageError
 CALIBRATION_BINS = 15
 
 
-@dataclass(frozen=True)
-class Quality:
-    """What a classifier is worth on a set of N samples of K classes; accuracies are fractions."""
-
-    top1: float
-    top5: float | None
-    """None for five classes or fewer."""
-    nll: float | None
-    """Mean negative log-likelihood in nats; None if a logit is not finite."""
-    ece: float | None
-    """Expected calibration error, L1, 15 equal bins (Guo et al., 2017, arXiv:1706.04599); None as above."""
-    worst_class: float
-    """Lowest accuracy of a class that has samples."""
-    per_class: dict[str, list[int]]
-    """``n`` samples, ``tp``, ``fp`` and ``fn`` of every class."""
-    collapsed: bool
-    """Not better than chance, see ``collapsed``."""
-
-
 @torch.no_grad()
-def quality(logits: Tensor, labels: Tensor) -> Quality:
-    """Measure logits [N, K] against labels [N].
+def quality(logits: Tensor, labels: Tensor) -> dict[str, Any]:
+    """Measures of logits [N, K] against labels [N]; accuracies are fractions.
+
+    Returns:
+        ``top1``; ``top5`` (None for five classes or fewer); ``nll``, mean negative log-likelihood, in nats;
+        ``ece``, the expected calibration error, L1, 15 equal bins (Guo et al., 2017, arXiv:1706.04599);
+        ``worst_class``, the lowest accuracy of a class that has samples; ``per_class``, lists ``n``, ``tp``,
+        ``fp``, ``fn``. ``nll`` and ``ece`` are None if any logit is not finite.
 
     A sample with a logit that is not finite has no prediction: it is wrong and no class's false positive.
 
@@ -44,7 +31,7 @@ def quality(logits: Tensor, labels: Tensor) -> Quality:
         UsageError: shapes do not fit, there are no samples, or a label is not in [0, K).
 
     >>> q = quality(torch.tensor([[2.0, 0], [1, 0], [0, 3], [1, 0]]), torch.tensor([0, 0, 1, 1]))
-    >>> q.top1, q.worst_class, q.per_class
+    >>> q["top1"], q["worst_class"], q["per_class"]
     (0.75, 0.5, {'n': [2, 2], 'tp': [2, 1], 'fp': [1, 0], 'fn': [0, 1]})
     """
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or not len(labels):
@@ -74,22 +61,20 @@ def quality(logits: Tensor, labels: Tensor) -> Quality:
                 logits.softmax(1).float(), labels, num_classes=classes, n_bins=CALIBRATION_BINS
             )
         )
-    top1 = int(hit.sum()) / n
     seen = of_class > 0
-    return Quality(
-        top1=top1,
-        top5=top5,
-        nll=nll,
-        ece=ece,
-        worst_class=float((tp[seen] / of_class[seen]).min()),
-        per_class={
+    return {
+        "top1": int(hit.sum()) / n,
+        "top5": top5,
+        "nll": nll,
+        "ece": ece,
+        "worst_class": float((tp[seen] / of_class[seen]).min()),
+        "per_class": {
             "n": of_class.tolist(),
             "tp": tp.tolist(),
             "fp": fp.tolist(),
             "fn": (of_class - tp).tolist(),
         },
-        collapsed=collapsed(top1, n, classes),
-    )
+    }
 
 
 def collapsed(top1: float, n: int, classes: int) -> bool:

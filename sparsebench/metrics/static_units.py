@@ -7,7 +7,9 @@ only if the branch's filter and the source of the shortcut both are.
 
 Limits. What is not a weight of a linear, convolution or attention layer counts as reached, so an unknown
 layer makes fewer units static, never more. A position or bias *parameter* that is added is dropped like
-any bias. Terms of opposite sign inside one matrix product of a custom layer could cancel.
+any bias. Norms are seen as acting on every unit alone: the data that a layer or group norm lets into a
+feature through its mean and variance do not count as a path. Terms of opposite sign inside one matrix
+product of a custom layer could cancel.
 """
 
 from __future__ import annotations

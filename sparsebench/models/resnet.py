@@ -105,12 +105,10 @@ class ResNet(nn.Module):
 
 
 def he_init(net: nn.Module) -> None:
-    """Draw every convolution from N(0, 2 / fan_out) (He et al., 2015, arXiv:1502.01852); biases start at 0."""
+    """Draw every convolution from N(0, 2 / fan_out) (He et al., 2015, arXiv:1502.01852)."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 @network
@@ -153,9 +151,14 @@ def _cifar_resnet(n: int, input_shape: tuple[int, int, int], num_classes: int, w
     return ResNet(BasicBlock, (n, n, n), input_shape, num_classes, width)
 
 
-def _imagenet_resnet(block, depths, input_shape: tuple[int, int, int], num_classes: int, width: int) -> ResNet:
-    large = min(input_shape[1:]) >= 64
-    return ResNet(block, depths, input_shape, num_classes, width, imagenet_stem=large)
+def _imagenet_resnet(
+    block: type[nn.Module],
+    depths: tuple[int, ...],
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    width: int,
+) -> ResNet:
+    return ResNet(block, depths, input_shape, num_classes, width, imagenet_stem=min(input_shape[1:]) >= 64)
 
 
 def _conv(channels_in: int, channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:

@@ -9,6 +9,8 @@ that this does not happen on 8x8 images.)
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from torch import Tensor, nn
 
 from sparsebench.models.resnet import he_init
@@ -37,17 +39,18 @@ class VGG(nn.Module):
     ) -> None:
         super().__init__()
         channels_in, *size = input_shape
-        self.features = nn.Sequential()
+        layers: dict[str, nn.Module] = {}
         for block, (depth, multiple) in enumerate(zip(depths, multiples, strict=True), start=1):
+            channels = width * multiple
             for i in range(1, depth + 1):
-                channels = width * multiple
-                self.features.add_module(f"conv{block}_{i}", nn.Conv2d(channels_in, channels, 3, padding=1, bias=False))
-                self.features.add_module(f"bn{block}_{i}", nn.BatchNorm2d(channels))
-                self.features.add_module(f"relu{block}_{i}", nn.ReLU())
+                layers[f"conv{block}_{i}"] = nn.Conv2d(channels_in, channels, 3, padding=1, bias=False)
+                layers[f"bn{block}_{i}"] = nn.BatchNorm2d(channels)
+                layers[f"relu{block}_{i}"] = nn.ReLU()
                 channels_in = channels
             if min(size) >= 2 and (final_pool or block < len(depths)):
-                self.features.add_module(f"pool{block}", nn.MaxPool2d(2))
+                layers[f"pool{block}"] = nn.MaxPool2d(2)
                 size = [side // 2 for side in size]
+        self.features = nn.Sequential(OrderedDict(layers))
         self.classifier = nn.Linear(channels_in, num_classes)
         he_init(self)
 

@@ -73,11 +73,11 @@ class VisionTransformer(nn.Module):
         super().__init__()
         channels, height, width = input_shape
         if height % patch or width % patch:
-            raise UsageError(f"patch={patch} does not divide the {height}x{width} image: choose one that does")
+            raise UsageError(f"patch={patch} does not divide {height}x{width} images: choose one that does")
         if dim % heads:
             raise UsageError(f"heads={heads} does not divide dim={dim}: choose one that does")
         if activation not in ACTIVATIONS:
-            raise UsageError(f"activation={activation!r} is not one of {sorted(ACTIVATIONS)}: choose one of them")
+            raise UsageError(f"activation={activation!r} is unknown: choose one of {', '.join(ACTIVATIONS)}")
         tokens = (height // patch) * (width // patch) + 1
         self.patch_embedding = nn.Conv2d(channels, dim, patch, stride=patch)
         self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
@@ -90,7 +90,7 @@ class VisionTransformer(nn.Module):
         self._init(position_std)
 
     def _init(self, position_std: float) -> None:
-        """Xavier-uniform Linears as in the paper's release; the patch embedding keeps its input's variance."""
+        """Xavier-uniform Linears as in the paper's release; the patch embedding keeps its input's scale."""
         for module in self.blocks.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -125,7 +125,7 @@ def vit_digits(
 ) -> nn.Module:
     """Transformer for 8x8 images: four patches of 4x4, dim 64, depth 3 (0.1 M parameters).
 
-    Positions start at half the scale of the patches (0.5, not 0.02): a run of 200 steps has no time to grow them.
+    Positions start at 0.5, not 0.02, of the patches' scale: a run of 200 steps has no time to grow them.
     """
     return VisionTransformer(
         input_shape, num_classes, dim, depth, heads, patch, activation, mlp_ratio, position_std=0.5

@@ -1,0 +1,212 @@
+"""DataModule: the splits of one data set, served as loaders."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparsebench.data import load, traits_of
+from sparsebench.data.augment import Augment, by_name
+from sparsebench.data.loader import EvalLoader, Normalise, TrainLoader, epoch_generator, steps_per_epoch
+from sparsebench.data.source import Images, Resident, Source
+from sparsebench.data.splits import check_split, hash_rank, stratified
+from sparsebench.errors import UsageError
+
+__all__ = ["DataModule"]
+
+LARGEST_VALIDATION = 5000
+
+
+class DataModule(L.LightningDataModule):
+    """Training, validation and test split of a data set.
+
+    The validation images are a fixed stratified part of the official training images. Order and
+    augmentation of an epoch are a function of (`seed`, `first_epoch` + epoch) alone.
+
+    Args:
+        dataset: a registered name or `imagefolder:PATH`.
+        global_batch: images of one optimiser step over all processes.
+        seed: of order and augmentation; may be set again before the next `train_dataloader`.
+        augment: a name from `sparsebench.data.augment`, "default" for the data set's own, None for none.
+        root: where data sets lie; default $SPARSEBENCH_DATA, else ./data.
+        eval_batch: images of one un-augmented batch.
+        download: fetch what is missing, where the publisher allows it.
+        device: where batches shall be; the trainer's once one is attached.
+
+    Attributes:
+        first_epoch: number of epochs of this data order that were trained before.
+        rank, world: of this process; None asks `torch.distributed` when a loader starts.
+        shard_eval: let each rank have its part of the evaluation images (each image once, uneven by at
+            most one) instead of all of them; only for metrics that are reduced over the ranks.
+        test_reads: how often the test split was handed out.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        global_batch: int,
+        *,
+        seed: int = 0,
+        augment: str | None = "default",
+        root: str | Path | None = None,
+        eval_batch: int = 1024,
+        download: bool = False,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        super().__init__()
+        if global_batch < 1:
+            raise UsageError(f"global_batch={global_batch} must be at least 1")
+        self.name, self.global_batch, self.seed, self.eval_batch = dataset, global_batch, seed, eval_batch
+        self.root, self.download, self.device = root, download, torch.device(device)
+        self.first_epoch, self.test_reads = 0, 0
+        self.rank: int | None = None
+        self.world: int | None = None
+        self.shard_eval = False
+        self._augment_name = augment
+        self._traits = traits_of(dataset)
+
+    def prepare_data(self) -> None:
+        """Download, if asked to, and decode: one process does it for all."""
+        self._source = load(self.name, self.root, self.download)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load the images and make the splits.
+
+        Raises:
+            UsageError: files are missing, or the augmentation does not suit the data set.
+        """
+        self._source  # noqa: B018
+        self._augment  # noqa: B018
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        return self._source.train.shape
+
+    @property
+    def num_classes(self) -> int:
+        return len(self._source.classes)
+
+    @property
+    def train_size(self) -> int:
+        return len(self._splits[0])
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return steps_per_epoch(self.train_size, self.global_batch)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over images (of large sets: file names and sizes), labels and splits."""
+        state = sha256((self._source.train.digest() + self._source.test.digest()).encode())
+        for positions in self._splits:
+            state.update(positions.numpy().tobytes())
+        return state.hexdigest()
+
+    def train_dataloader(self) -> TrainLoader:
+        """Shuffled, augmented training batches."""
+        return TrainLoader(
+            self._source.train,
+            self._splits[0],
+            self._normalise,
+            self._augment,
+            self.global_batch,
+            self.seed,
+            self._place,
+            self.first_epoch,
+        )
+
+    def val_dataloader(self) -> EvalLoader:
+        """Validation images, un-augmented, in a fixed order."""
+        return self._evaluation(self._source.train, self._splits[1])
+
+    def test_dataloader(self) -> EvalLoader:
+        """Test images, un-augmented, in a fixed order; every call counts as one reading of the test split."""
+        self.test_reads += 1
+        test = self._source.test
+        return self._evaluation(test, torch.arange(len(test.labels)))
+
+    def probe(self, n: int = 2048) -> list[tuple[Tensor, Tensor]]:
+        """The first n training images of a fixed random order, un-augmented; the same on every rank."""
+        order = torch.from_numpy(np.argsort(hash_rank(self.train_size, f"{self.name}/probe"), kind="stable"))
+        return self._batches(self._splits[0][order[:n]])
+
+    def per_class(self, k: int, seed: int) -> list[tuple[Tensor, Tensor]]:
+        """k un-augmented training images of every class, drawn by `seed`, classes taking turns.
+
+        Raises:
+            UsageError: a class has fewer than k training images.
+        """
+        positions = self._splits[0]
+        positions = positions[torch.randperm(len(positions), generator=epoch_generator(seed, 0))]
+        labels = self._source.train.labels[positions]
+        counts = torch.bincount(labels, minlength=self.num_classes)
+        if counts.min() < k:
+            raise UsageError(
+                f"{self.name}: {k} images of every class asked for, but class {int(counts.argmin())} has "
+                f"{int(counts.min())} for training: ask for fewer"
+            )
+        by_class = positions[labels.argsort(stable=True)]
+        first = counts.cumsum(0) - counts
+        turns = first[None, :] + torch.arange(k)[:, None]
+        return self._batches(by_class[turns.flatten()])
+
+    @cached_property
+    def _source(self) -> Source:
+        return load(self.name, self.root)
+
+    @cached_property
+    def _splits(self) -> tuple[Tensor, Tensor]:
+        """Positions of training and validation images among the official training images."""
+        labels = self._source.train.labels.numpy()
+        n = len(labels)
+        held = self._traits.get("validation", min(LARGEST_VALIDATION, n // 10))
+        train, validation = stratified(labels, min(held, n // 5), f"{self.name}/validation")
+        if "split" in self._traits:
+            check_split(self.name, self._traits["split"], train=train, validation=validation)
+        return torch.from_numpy(train), torch.from_numpy(validation)
+
+    @cached_property
+    def _normalise(self) -> Normalise:
+        return Normalise(*self._source.train.statistics(self._splits[0]))
+
+    @cached_property
+    def _augment(self) -> Augment:
+        resident = isinstance(self._source.train, Resident)
+        name = self._augment_name or "none"
+        if name == "default":
+            name = self._traits.get("augment", "crop_flip" if resident else "resized_crop_flip")
+        augment = by_name(name)
+        if not augment.identity and augment.resized == resident:
+            other = "shift1, crop, crop_flip" if resident else "resized_crop_flip"
+            raise UsageError(f"augment={name!r} does not suit {self.name}: choose one of none, {other}")
+        return augment
+
+    def _evaluation(self, images: Images, positions: Tensor) -> EvalLoader:
+        return EvalLoader(images, positions, self._normalise, self.eval_batch, self._eval_place)
+
+    def _batches(self, positions: Tensor) -> list[tuple[Tensor, Tensor]]:
+        loader = self._evaluation(self._source.train, positions)
+        loader.place = lambda: (0, 1, self._place()[2])
+        return list(loader)
+
+    def _place(self) -> tuple[int, int, torch.device]:
+        """Rank, number of ranks and device of this process, as they are now."""
+        device = self.trainer.strategy.root_device if self.trainer else self.device
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", torch.cuda.current_device())
+        rank, world = 0, 1
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        rank = rank if self.rank is None else self.rank
+        world = world if self.world is None else self.world
+        return rank, world, device
+
+    def _eval_place(self) -> tuple[int, int, torch.device]:
+        rank, world, device = self._place()
+        return (rank, world, device) if self.shard_eval else (0, 1, device)

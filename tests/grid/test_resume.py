@@ -1,0 +1,81 @@
+"""Killed and resumed equals uninterrupted, bit for bit, for every regime."""
+
+from __future__ import annotations
+
+import pytest
+
+import sparsebench.grid.training as training
+from sparsebench.grid.plan import plan
+from sparsebench.grid.store import Store
+from sparsebench.methods import parse
+from sparsebench.registry import criterion, regime
+from tests.grid.conftest import run_inline, tiny_board
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing below catches it."""
+
+
+def every_regime() -> list[str]:
+    """One method a registered regime."""
+    own = [name for name, entry in regime.entries.items() if entry.traits.get("criterion") == "none"]
+    return [name if name in own else f"magnitude@{name}" for name in regime.names()]
+
+
+@pytest.mark.parametrize("method", every_regime())
+def test_killed_at_every_epoch_end_equals_uninterrupted(method, tmp_path, monkeypatch):
+    board = tiny_board(method)
+    whole = run_inline(board, tmp_path / "whole")
+    assert not whole.failed
+
+    original = training.Checkpoint.on_train_epoch_end
+
+    def save_and_die(self, trainer, module):
+        original(self, trainer, module)
+        if trainer.global_step < trainer.max_steps:
+            raise Killed
+
+    monkeypatch.setattr(training.Checkpoint, "on_train_epoch_end", save_and_die)
+    kills = 0
+    for _ in range(40):
+        try:
+            resumed = run_inline(board, tmp_path / "killed", checkpoint_seconds=0.0)
+            break
+        except Killed:
+            kills += 1
+    assert kills >= 2, "no training was interrupted"
+    one, two = Store(tmp_path / "whole"), Store(tmp_path / "killed")
+    for stage in plan(board.cells).stages:
+        a, b = one.stage_report(stage), two.stage_report(stage)
+        assert a["final_digest"] == b["final_digest"]
+        assert a["files"] == b["files"]
+        assert a["losses"] == b["losses"]
+    for cell in board.cells:
+        assert whole.records[cell.id].data["metrics"] == resumed.records[cell.id].data["metrics"]
+        assert resumed.records[cell.id].audit_passed
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_training_starts_again(tmp_path, monkeypatch, capsys):
+    board = tiny_board("magnitude@gmp")
+    whole = run_inline(board, tmp_path / "whole")
+    cell = next(c for c in board.cells if not c.method.is_dense)
+    stage = plan(board.cells).chains[cell.id][-1]
+    checkpoint = Store(tmp_path / "new").stage(stage) / "checkpoint.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"PK\x03\x04 not a checkpoint")
+    again = run_inline(board, tmp_path / "new")
+    assert again.records[cell.id].data["metrics"] == whole.records[cell.id].data["metrics"]
+    assert str(checkpoint) in capsys.readouterr().out
+    assert checkpoint.with_suffix(".damaged").exists()
+
+
+@pytest.mark.parametrize("name", sorted(criterion.names()))
+def test_every_criterion_reaches_its_sparsity_in_a_cell(name, tmp_path):
+    method = parse(name).name
+    board = tiny_board(method, sparsities=(0.9,))
+    result = run_inline(board, tmp_path)
+    assert not result.failed
+    record = next(r for r in result.records.values() if r.cell["method"] == method)
+    sparsity = record.data["sparsity"]
+    assert sparsity["kept"] == round(0.1 * sparsity["prunable"])
+    assert record.audit_passed, record.data["audit"]
