@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from itertools import islice
 from typing import Any
 
 import lightning as L
-import torch
-from lightning.pytorch.utilities import rank_zero_info
-from torch import nn
-
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities.seed import isolate_rng
 from sparsebench.callbacks.ranks import agree
 from sparsebench.callbacks.schedules import Schedule, named
 from sparsebench.callbacks.upkeep import Upkeep
+from torch import nn
+from torch.utils.data import DataLoader
+
 from sparsebench.criteria import split_method
 from sparsebench.errors import UsageError
 from sparsebench.functional import next_masks
@@ -39,8 +41,14 @@ class Pruner(L.Callback):
         arguments: the criterion's own.
 
     The model's parameters and the keys of its ``state_dict`` stay those of the dense model. Checkpoints carry
-    masks and history; a resumed run continues the schedule. Other callbacks with a method
+    masks and history; a resumed run continues the schedule. With ``RandomState`` a run resumed at the end of an
+    epoch equals an uninterrupted one bit for bit; in the middle of an epoch the schedule goes on exactly, but a
+    shuffling loader starts that epoch in a new order. Other callbacks with a method
     ``on_masks_changed(trainer, module, pruner)`` are told of every change before the masks are applied.
+
+    Steps are Lightning's ``global_step``: in manual optimisation every step of every optimiser counts, so give
+    the Trainer ``max_steps`` there. Clipping sees kept weights only (in manual optimisation: after
+    ``manual_backward``). Step the optimisers that ``self.optimizers()`` returns, not those underneath.
 
     >>> Pruner("magnitude", sparsity=0.9, schedule="cubic").method
     'magnitude/global'
@@ -63,10 +71,14 @@ class Pruner(L.Callback):
         **arguments: Any,
     ):
         if not 0 <= sparsity < 1:
-            raise UsageError(f"sparsity {sparsity!r} is not in [0, 1): it is the removed fraction of the prunable weights")
+            raise UsageError(
+                f"sparsity {sparsity!r} is not in [0, 1): it is the removed fraction of the prunable weights"
+            )
         self.criterion, self.allocation = split_method(method, arguments)
         self.sparsity = sparsity
         self.schedule = named(schedule)
+        # An iterator would be used up by the first of several updates.
+        data = list(data) if isinstance(data, Iterator) else data
         self.masks = masks
         self.data, self.batches, self.loss = data, batches, loss
         self.on, self.include, self.exclude = on, list(include), list(exclude)
@@ -74,7 +86,7 @@ class Pruner(L.Callback):
         self.static = masks is not None
         self.history: list[dict[str, Any]] = []
         self.leaked = 0
-        """Pruned entries of weights and optimiser state found not to be exactly 0 at the ends of epochs; must stay 0."""
+        """Pruned entries of weights and optimiser state not exactly 0 at the ends of epochs; must stay 0."""
         self._done = -1
         self._plan: dict[int, float] = {}
         self._upkeep: Upkeep | None = None
@@ -105,9 +117,20 @@ class Pruner(L.Callback):
         params = dict(self.target(pl_module).named_parameters())
         self.masks.apply(self.target(pl_module))
         self._upkeep = Upkeep(params, self.masks)
+        self._upkeep.mask_optimizer_state(trainer.optimizers)
         self._plan = self.plan(_total_steps(trainer))
         self._update_if_due(trainer, pl_module)
         self._upkeep.attach(trainer.optimizers)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # Another callback may have brought in weights or optimiser state of a denser network.
+        self._upkeep.mask_weights()
+        self._upkeep.mask_optimizer_state(trainer.optimizers)
+
+    def on_after_backward(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # In manual optimisation the user clips between backward and step.
+        if not pl_module.automatic_optimization:
+            self._upkeep.mask_gradients()
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer) -> None:
         self._upkeep.mask_gradients()
@@ -120,6 +143,12 @@ class Pruner(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._upkeep.detach()
+        left = [step for step in self._plan if step > self._done]
+        if left:
+            rank_zero_warn(
+                f"training ended at step {trainer.global_step}, before the schedule did (step {max(left)}): "
+                f"sparsity is {self.masks.sparsity:.4f}, not what was asked for"
+            )
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         if self._upkeep:
@@ -128,8 +157,8 @@ class Pruner(L.Callback):
     def _update_if_due(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         due = [step for step in self._plan if self._done < step <= trainer.global_step]
         if due:
-            self._done = due[-1]
-            self._change(trainer, module, self._next_masks(trainer, module, self._plan[due[-1]]))
+            self._done = max(due)
+            self._change(trainer, module, agree(self._next_masks(trainer, module, self._plan[self._done])))
 
     def _next_masks(self, trainer: L.Trainer, module: L.LightningModule, sparsity: float) -> Masks:
         return next_masks(
@@ -146,22 +175,23 @@ class Pruner(L.Callback):
         )
 
     def _data(self, trainer: L.Trainer, module: L.LightningModule) -> list:
-        with torch.random.fork_rng(devices=[]):
+        with isolate_rng():
             data = self.data() if callable(self.data) else self.data
             if data is None:
-                data = islice(iter(trainer.train_dataloader), self.batches)
+                data = first_batches(trainer.train_dataloader, self.batches)
             return on_device(data, module.device)
 
-    def _change(self, trainer: L.Trainer, module: L.LightningModule, masks: Masks, keep_state: Masks | None = None) -> None:
-        """Make new masks the masks: agreed between ranks, told to others, applied to weights and optimiser state."""
-        masks, before = agree(masks), self.masks
-        self.masks = masks
+    def _change(
+        self, trainer: L.Trainer, module: L.LightningModule, masks: Masks, keep_state: Masks | None = None
+    ) -> None:
+        """Make new masks the masks: told to other callbacks, applied to weights and optimiser state."""
+        before, self.masks = self.masks, masks
         self._upkeep.change(masks)
         for callback in trainer.callbacks:
             if hasattr(callback, "on_masks_changed"):
                 callback.on_masks_changed(trainer, module, self)
         self._upkeep.mask_weights()
-        self._upkeep.mask_optimizer_state(trainer.optimizers, keep_state.values() if keep_state else None)
+        self._upkeep.mask_optimizer_state(trainer.optimizers, keep_state)
         self.history.append(
             {
                 "step": trainer.global_step,
@@ -172,7 +202,9 @@ class Pruner(L.Callback):
                 "digest": masks.digest(),
             }
         )
-        rank_zero_info(f"{self.method}: step {trainer.global_step}, sparsity {masks.sparsity:.4f}, {masks.kept} weights kept")
+        rank_zero_info(
+            f"{self.method}: step {trainer.global_step}, sparsity {masks.sparsity:.4f}, {masks.kept} weights kept"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -187,11 +219,28 @@ class Pruner(L.Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state["method"] != self.method or state["static"] != self.static:
             raise UsageError(
-                f"the checkpoint was pruned by {state['method']!r}, this Pruner is {self.method!r}: resume with the same Pruner"
+                f"the checkpoint was pruned by {state['method']!r}, this Pruner is {self.method!r}: "
+                "resume with the same Pruner"
             )
         self.masks = None if state["masks"] is None else Masks(state["masks"])
         self._done, self.leaked = state["done"], state["leaked"]
         self.history = list(state["history"])
+
+
+def first_batches(loader: Iterable, n: int) -> list:
+    """The first ``n`` batches of a loader, which is left as it was, also in the middle of an epoch."""
+    # A copy: persistent workers serve one iterator at a time, and that is the training's.
+    loader, generators = copy(loader), []
+    if isinstance(loader, DataLoader):
+        loader._iterator = None
+        owners = (loader, loader.sampler, loader.batch_sampler)
+        generators = [g for g in (getattr(owner, "generator", None) for owner in owners) if g is not None]
+    states = [generator.get_state() for generator in generators]
+    try:
+        return list(islice(iter(loader), n))
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
 
 
 def _total_steps(trainer: L.Trainer) -> int:

@@ -14,7 +14,8 @@ class RandomState(L.Callback):
     """Carries the states of Python's, NumPy's and torch's generators in checkpoints.
 
     Dropout, shuffling and augmentation of a run resumed at an epoch boundary then equal those of an
-    uninterrupted one, bit for bit on one machine.
+    uninterrupted one, bit for bit on one machine. A checkpoint holds the states of rank 0, which all ranks
+    take up: of several processes, only what is seeded by rank (or not random) continues exactly.
     """
 
     def __init__(self) -> None:

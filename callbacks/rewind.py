@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning as L
 
+from sparsebench.errors import UsageError
 from sparsebench.snapshot import Snapshot
 
 
@@ -39,8 +40,15 @@ class Rewind(L.Callback):
             self.point = Snapshot.take(module, trainer.optimizers, _schedulers(trainer))
 
     def on_masks_changed(self, trainer: L.Trainer, pl_module: L.LightningModule, pruner: L.Callback) -> None:
-        if self.on_prune and self.point is not None:
+        if not self.on_prune:
+            return
+        if self.point is not None:
             self.restore(trainer, pl_module)
+        elif trainer.global_step < self.to_step:
+            raise UsageError(
+                f"masks change at step {trainer.global_step}, before the rewind point at step {self.to_step} is "
+                "recorded: rewind to an earlier step or prune later"
+            )
 
     def restore(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Put the recorded state back; the masks in force are applied again by their Pruner."""

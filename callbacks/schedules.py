@@ -45,8 +45,12 @@ class Iterative:
     end: float = 0.8
 
     def plan(self, steps: int, sparsity: float) -> dict[int, float]:
+        if self.rounds < 1:
+            raise UsageError(f"rounds={self.rounds!r} of an iterative schedule must be at least 1")
         last = _fraction("end", self.end) * steps
-        return {round(last * k / self.rounds): 1 - (1 - sparsity) ** (k / self.rounds) for k in range(1, self.rounds + 1)}
+        return {
+            round(last * k / self.rounds): 1 - (1 - sparsity) ** (k / self.rounds) for k in range(1, self.rounds + 1)
+        }
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,9 @@ class Cubic:
     def plan(self, steps: int, sparsity: float) -> dict[int, float]:
         first, last = round(_fraction("begin", self.begin) * steps), round(_fraction("end", self.end) * steps)
         if first >= last or self.every < 1:
-            raise UsageError(f"schedule from {self.begin} to {self.end} every {self.every} steps has no room in {steps} steps")
+            raise UsageError(
+                f"schedule from {self.begin} to {self.end} every {self.every} steps has no room in {steps} steps"
+            )
         times = [*range(first + self.every, last, self.every), last]
         return {t: sparsity * (1 - (1 - (t - first) / (last - first)) ** self.power) for t in times}
 

@@ -7,7 +7,7 @@ steps within one ``training_step`` cannot revive a weight.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -19,20 +19,16 @@ from sparsebench.masks import Masks
 class Upkeep:
     """Keeps the masked parameters of a model masked while optimisers change them."""
 
-    def __init__(self, params: dict[str, nn.Parameter], masks: Masks):
-        self._weights = [params[name] for name in masks]
-        self._factors = [masks[name].to(w.device, w.dtype) for name, w in zip(masks, self._weights, strict=True)]
+    def __init__(self, params: Mapping[str, nn.Parameter], masks: Masks):
+        self._weights = {name: params[name] for name in masks}
+        # Of the weight's dtype, device and memory layout: the fused multiply needs them equal.
+        self._factors = {name: torch.empty_like(w, requires_grad=False) for name, w in self._weights.items()}
         self._handles: list = []
+        self.change(masks)
 
-    def attach(self, optimizers: Iterable[Optimizer], after_step: Callable[[], None] | None = None) -> None:
+    def attach(self, optimizers: Iterable[Optimizer]) -> None:
         """Mask the weights after every step of these optimisers."""
-
-        def hook(*_):
-            self.mask_weights()
-            if after_step:
-                after_step()
-
-        self._handles = [optimizer.register_step_post_hook(hook) for optimizer in optimizers]
+        self._handles = [o.register_step_post_hook(lambda *_: self.mask_weights()) for o in optimizers]
 
     def detach(self) -> None:
         for handle in self._handles:
@@ -41,35 +37,36 @@ class Upkeep:
 
     def change(self, masks: Masks) -> None:
         """Take new masks, in place."""
-        for factor, mask in zip(self._factors, masks.values(), strict=True):
-            factor.copy_(mask)
+        for name, factor in self._factors.items():
+            factor.copy_(masks[name])
+            # The product of a negative weight and 0 is -0.0; a resumed run would begin with 0.0.
+            self._weights[name].detach().masked_fill_(factor == 0, 0.0)
 
     @torch.no_grad()
     def mask_gradients(self) -> None:
-        pairs = [(w.grad, f) for w, f in zip(self._weights, self._factors, strict=True) if w.grad is not None]
+        pairs = [(w.grad, self._factors[name]) for name, w in self._weights.items() if w.grad is not None]
         if pairs:
             torch._foreach_mul_([grad for grad, _ in pairs], [factor for _, factor in pairs])
 
     @torch.no_grad()
     def mask_weights(self) -> None:
-        torch._foreach_mul_(self._weights, self._factors)
+        torch._foreach_mul_(list(self._weights.values()), list(self._factors.values()))
 
     @torch.no_grad()
-    def mask_optimizer_state(self, optimizers: Iterable[Optimizer], keep: Iterable[Tensor] | None = None) -> None:
+    def mask_optimizer_state(self, optimizers: Iterable[Optimizer], keep: Masks | None = None) -> None:
         """Zero momentum and moments of pruned entries (or of all outside ``keep``: weights just grown start fresh)."""
-        factors = self._factors if keep is None else [k.to(f.dtype) for k, f in zip(keep, self._factors, strict=True)]
-        for optimizer in optimizers:
-            for weight, factor in zip(self._weights, factors, strict=True):
-                for value in optimizer.state.get(weight, {}).values():
-                    if isinstance(value, Tensor) and value.shape == weight.shape:
-                        value.mul_(factor.to(value.dtype))
+        for name, value in self._moments(optimizers):
+            value.mul_((self._factors if keep is None else keep)[name].to(value.device, value.dtype))
 
     def leaks(self, optimizers: Iterable[Optimizer] = ()) -> int:
         """How many pruned entries of weights and optimiser state are not exactly 0."""
-        found = sum(((w != 0) & (f == 0)).sum() for w, f in zip(self._weights, self._factors, strict=True))
+        tensors = [*self._weights.items(), *self._moments(optimizers)]
+        return int(sum(((value != 0) & (self._factors[name] == 0)).sum() for name, value in tensors))
+
+    def _moments(self, optimizers: Iterable[Optimizer]) -> Iterator[tuple[str, Tensor]]:
+        """The tensors of a weight's shape in the optimisers' state, by the weight's name."""
         for optimizer in optimizers:
-            for weight, factor in zip(self._weights, self._factors, strict=True):
+            for name, weight in self._weights.items():
                 for value in optimizer.state.get(weight, {}).values():
                     if isinstance(value, Tensor) and value.shape == weight.shape:
-                        found = found + ((value != 0) & (factor == 0)).sum()
-        return int(found)
+                        yield name, value

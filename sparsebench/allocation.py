@@ -67,7 +67,7 @@ def igq(shapes: Shapes, density: float) -> dict[str, float]:
     Source: Vysogorets & Kempe 2023, arXiv:2107.02306.
 
     >>> {n: round(d, 3) for n, d in igq({"small": (2, 5), "large": (10, 10)}, 0.2).items()}
-    {'small': 0.601, 'large': 0.131} # doctest: +SKIP
+    {'small': 0.648, 'large': 0.155}
     """
     sizes = {n: prod(s) for n, s in shapes.items()}
     target = density * sum(sizes.values())
@@ -94,11 +94,13 @@ def kept_count(density: float, total: int) -> int:
     return round(round(density, 12) * total)
 
 
-def layer_counts(name: str, shapes: Shapes, density: float, capacity: dict[str, int] | None = None) -> dict[str, int] | None:
+def layer_counts(
+    name: str, shapes: Shapes, density: float, capacity: dict[str, int] | None = None
+) -> dict[str, int] | None:
     """Kept weights for each tensor under the named allocation, exact in total; None for a global ranking.
 
     Fractions go to the largest remainders, ties to the earlier tensor. ``capacity`` (default: the sizes)
-    bounds each count, so that iterative masks stay nested; what a full tensor cannot take goes to the next.
+    bounds each count, so that iterative masks stay nested; what a full tensor cannot take the others share.
 
     Raises:
         UsageError: unknown allocation, or the capacity is below the target.
@@ -113,14 +115,14 @@ def layer_counts(name: str, shapes: Shapes, density: float, capacity: dict[str, 
     capacity = sizes if capacity is None else capacity
     target = kept_count(density, sum(sizes.values()))
     if sum(capacity.values()) < target:
-        raise UsageError(f"allocation {name!r}: {target} weights asked for, only {sum(capacity.values())} are left to keep")
+        raise UsageError(
+            f"allocation {name!r}: {target} weights asked for, only {sum(capacity.values())} are left to keep"
+        )
     ideal = {n: densities[n] * sizes[n] for n in shapes}
     # A sum such as 2.9999999999996 is a 3 that went through floating point.
     counts = {n: min(floor(ideal[n] + 1e-9), capacity[n]) for n in shapes}
-    while (missing := target - sum(counts.values())) != 0:
-        step = 1 if missing > 0 else -1
-        room = [n for n in shapes if (counts[n] < capacity[n] if step > 0 else counts[n] > 0)]
-        room.sort(key=lambda n: step * (counts[n] - ideal[n]))
-        for n in room[: abs(missing)]:
-            counts[n] += step
+    while (missing := target - sum(counts.values())) > 0:
+        room = sorted((n for n in shapes if counts[n] < capacity[n]), key=lambda n: counts[n] - ideal[n])
+        for n in room[:missing]:
+            counts[n] += 1
     return counts

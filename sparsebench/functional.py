@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsebench.allocation import allocation as allocations
+from sparsebench.criteria import split_method
 from sparsebench.errors import UsageError
 from sparsebench.masks import Masks
 from sparsebench.registry import criterion
@@ -38,17 +38,17 @@ def prune(
         data, loss, scope, seed, arguments: as in ``scores``.
 
     Raises:
-        UsageError: unknown names, sparsity out of range, data missing, non-finite scores.
+        UsageError: unknown names, an allocation that makes the criterion another one, sparsity out of range,
+            data missing, non-finite scores.
 
     >>> net = nn.Linear(4, 4)
     >>> masks = prune(net, "magnitude", sparsity=0.75)
     >>> masks.kept, int((net.weight != 0).sum())
     (4, 4)
     """
-    name, _, rule = method.partition("/")
-    masks = next_masks(
-        model, name, sparsity=sparsity, allocation=rule or "global", data=data, loss=loss, scope=scope, masks=masks, seed=seed, **arguments
-    )
+    name, allocation = split_method(method, arguments)
+    options = {"data": data, "loss": loss, "scope": scope, "masks": masks, "seed": seed, **arguments}
+    masks = next_masks(model, name, sparsity=sparsity, allocation=allocation, **options)
     masks.apply(model)
     return masks
 
@@ -70,12 +70,11 @@ def next_masks(
     """Masks at the sparsity asked for, nested in the masks so far.
 
     A criterion with several rounds (SynFlow) is scored anew after each of them on the network masked so far,
-    at densities ``d_0 (d / d_0)^(k/rounds)``; the weights are put back at the end. With a list of ``notes``, scores that
-    are not finite are ranked last and noted there in place of an error.
+    at densities ``d_0 (d / d_0)^(k/rounds)``; the weights are put back at the end. With a list of ``notes``,
+    scores that are not finite are ranked last and noted there in place of an error.
     """
     if not 0 <= sparsity < 1:
         raise UsageError(f"sparsity {sparsity!r} is not in [0, 1): it is the removed fraction of the prunable weights")
-    allocations.entry(allocation)
     traits = criterion.entry(name).traits
     scope = scope or scope_of(model)
     masks = masks or Masks.dense(model, scope.prunable)

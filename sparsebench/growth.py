@@ -38,7 +38,8 @@ def _drop_and_grow(weight: Tensor, growth: Tensor, mask: Tensor, fraction: float
     moved = min(round(fraction * kept), mask.numel() - kept)
     if moved == 0:
         return mask.clone()
-    magnitude = weight.abs().masked_fill(~mask, -1.0).flatten()
+    # NaN (a step that mixed precision skipped) ranks lowest: the count stays the same whatever the numbers.
+    magnitude = weight.abs().nan_to_num(0.0).masked_fill(~mask, -1.0).flatten()
     survivors = top_k(magnitude, kept - moved)
-    grown = top_k(growth.flatten().masked_fill(survivors, -1.0), moved)
+    grown = top_k(growth.nan_to_num(0.0).flatten().masked_fill(survivors, -1.0), moved)
     return (survivors | grown).view(mask.shape)

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from sparsebench.errors import UsageError
 from sparsebench.files import write_atomic
 
+KIND = "sparsebench.masks"
+
 
 class Masks(Mapping[str, Tensor]):
     """An immutable map of bool tensors.
@@ -42,6 +44,12 @@ class Masks(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._tensors)
+
+    def __eq__(self, other: object) -> bool:
+        """Same names, shapes and bits; the order of names does not matter."""
+        return isinstance(other, Masks) and self.digest() == other.digest()
+
+    __hash__ = None
 
     def __repr__(self) -> str:
         return f"Masks({len(self)} tensors, {self.kept} of {self.total} weights kept, sparsity {self.sparsity:.4f})"
@@ -115,7 +123,8 @@ class Masks(Mapping[str, Tensor]):
             if name not in params or params[name].shape != mask.shape:
                 got = tuple(params[name].shape) if name in params else "no such parameter"
                 raise UsageError(
-                    f"mask {name!r} has shape {tuple(mask.shape)}, the model has {got}: these masks belong to another network"
+                    f"mask {name!r} has shape {tuple(mask.shape)}, the model has {got}: "
+                    "these masks belong to another network"
                 )
         for name, mask in self.items():
             params[name].masked_fill_(~mask.to(params[name].device), 0.0)
@@ -123,8 +132,8 @@ class Masks(Mapping[str, Tensor]):
     def save(self, path: str | Path) -> None:
         """Write as safetensors (one uint8 per weight), atomically."""
         tensors = {name: mask.to("cpu", torch.uint8).contiguous() for name, mask in self.items()}
-        order = json.dumps(list(self))
-        write_atomic(Path(path), save(tensors, metadata={"kind": "sparsebench.masks", "order": order}))
+        # One metadata key: safetensors writes several in no fixed order, and equal masks shall be equal files.
+        write_atomic(Path(path), save(tensors, metadata={KIND: json.dumps(list(self))}))
 
     @classmethod
     def load(cls, path: str | Path) -> Masks:
@@ -136,9 +145,9 @@ class Masks(Mapping[str, Tensor]):
         try:
             with safe_open(str(path), framework="pt") as file:
                 meta = file.metadata() or {}
-                if meta.get("kind") != "sparsebench.masks":
-                    raise UsageError(f"{path} does not hold masks (kind: {meta.get('kind')!r})")
-                return cls({name: file.get_tensor(name).bool() for name in json.loads(meta["order"])})
+                if KIND not in meta:
+                    raise UsageError(f"{path} does not hold masks: its metadata has no {KIND!r}")
+                return cls({name: file.get_tensor(name).bool() for name in json.loads(meta[KIND])})
         except (SafetensorError, OSError) as error:
             raise UsageError(f"masks at {path} cannot be read: {error}") from error
 

@@ -29,7 +29,7 @@ class Method:
     """A resolved method: every argument has its value."""
 
     name: str
-    """Canonical text; only what was written is repeated in it."""
+    """Canonical text; of the arguments only those that were written are repeated in it."""
     scorer: Scorer | None
     regime: str
     regime_arguments: dict[str, Any] = field(default_factory=dict)
@@ -71,6 +71,9 @@ class Method:
 def parse(text: str, defaults: Mapping[str, Mapping[str, Any]] | None = None) -> Method:
     """Read a method string; ``defaults`` are a board's values for arguments that the string leaves open.
 
+    ``/global`` is the default allocation, the regime's default is the criterion's own; both ways of writing
+    them are one method with one canonical name.
+
     Raises:
         UsageError: a name or argument is unknown, or the combination makes no sense (the message says why).
 
@@ -84,27 +87,34 @@ def parse(text: str, defaults: Mapping[str, Mapping[str, Any]] | None = None) ->
     if len(rest) > 1 or not scoring.strip():
         raise _malformed(text)
     first, _ = _term(scoring.partition("/")[0] if "/" in scoring else scoring, text)
-    if not rest and first in regime.entries and first not in criterion.entries:
+    if first in regime.entries and first not in criterion.entries:
+        if rest or "/" in scoring:
+            raise UsageError(f"method {text!r}: {first} is a regime, not a criterion: {_usage(regime.entry(first))}")
         scoring, regime_text = "", scoring
     elif rest:
         regime_text = rest[0]
     else:
         regime_text = criterion.entry(first).traits.get("regime", "finetune") if first in criterion.entries else ""
     if scoring and first not in criterion.entries:
-        raise unknown("method", first, [*criterion.entries, *_own_rule()], LISTING)
+        raise unknown("method", first, [*criterion.entries, *regime.entries], LISTING)
     regime_name, regime_arguments = _term(regime_text, text)
     scorer = _scorer(scoring, text, defaults) if scoring else None
     _check(regime.entry(regime_name), scorer, text)
     resolved = _resolve(regime.entry(regime_name), regime_arguments, text, defaults)
     if "allocation" in resolved:
-        allocation.entry(resolved["allocation"])
+        allocation.entry(str(resolved["allocation"]))
     _in_range(resolved, text)
-    modifiers = []
-    for mod in mods:
-        name, arguments = _term(mod, text)
-        modifiers.append((name, _resolve(modifier.entry(name), arguments, text, defaults)))
-    name = "@".join(part for part in (_tidy(scoring), _tidy(regime_text)) if part) + "".join(f"+{_tidy(m)}" for m in mods)
-    method = Method(name, scorer, regime_name, resolved, tuple(modifiers))
+    written = [_term(mod, text) for mod in mods]
+    names = [name for name, _ in written]
+    if len(set(names)) < len(names):
+        raise UsageError(f"method {text!r}: a modifier is written twice; once is enough")
+    modifiers = tuple((name, _resolve(modifier.entry(name), arguments, text, defaults)) for name, arguments in written)
+    canonical = _write(regime_name, regime_arguments)
+    if scorer:
+        rule = "" if scorer.allocation == "global" else f"/{scorer.allocation}"
+        canonical = _write(*_term(_split(scoring, "/")[0], text)) + f"{rule}@{canonical}"
+    canonical += "".join(f"+{_write(name, arguments)}" for name, arguments in written)
+    method = Method(canonical, scorer, regime_name, resolved, modifiers)
     method.phases(0.5)  # a modifier that does not fit this regime says so now
     return method
 
@@ -125,7 +135,10 @@ def from_file(path: str, wanted: str | None = None) -> list[str]:
         return declared
     methods = [n for n in names if n in criterion.entries]
     if not methods:
-        raise UsageError(f"{path} defines no criterion and no METHODS list: decorate a function with @criterion (see docs/adding_a_method.md)")
+        raise UsageError(
+            f"{path} defines no criterion and no METHODS list: decorate a function with @criterion "
+            "(see docs/adding_a_method.md)"
+        )
     return methods
 
 
@@ -147,12 +160,15 @@ def _scorer(text: str, whole: str, defaults: Mapping | None) -> Scorer:
 def _check(entry: Entry, scorer: Scorer | None, text: str) -> None:
     """Refuse what makes no sense, with the reason."""
     if entry.traits.get("criterion") == "none" and scorer:
-        raise UsageError(f"method {text!r}: {entry.name} has a rule of its own and takes no criterion; write {entry.name!r}")
+        raise UsageError(
+            f"method {text!r}: {entry.name} has a rule of its own and takes no criterion; write {entry.name!r}"
+        )
     if entry.traits.get("criterion", "any") == "any" and not scorer:
         raise UsageError(f"method {text!r}: {entry.name} needs a criterion, such as 'magnitude@{entry.name}'")
     if scorer and entry.traits.get("single_round") and criterion.entry(scorer.criterion).traits.get("rounds", 1) > 1:
         raise UsageError(
-            f"method {text!r}: {scorer.criterion} prunes in {criterion.entry(scorer.criterion).traits['rounds']} rounds of its own, "
+            f"method {text!r}: {scorer.criterion} prunes in "
+            f"{criterion.entry(scorer.criterion).traits['rounds']} rounds of its own, "
             f"{entry.name} brings its own schedule; use {scorer.criterion}@init"
         )
 
@@ -161,23 +177,41 @@ def _resolve(entry: Entry, arguments: dict[str, Any], text: str, defaults: Mappi
     for argument in arguments:
         if argument not in entry.params:
             known = ", ".join(entry.params) or "none"
-            raise UsageError(f"method {text!r}: {entry.kind_name} has no argument {argument!r} (its arguments: {known})")
+            raise UsageError(
+                f"method {text!r}: {entry.kind_name} has no argument {argument!r} (its arguments: {known})"
+            )
     board = {k: v for k, v in (defaults or {}).get(entry.name, {}).items() if k in entry.params}
     return {**entry.params, **board, **arguments}
 
 
 def _in_range(arguments: dict[str, Any], text: str) -> None:
-    """Arguments that are fractions must be fractions."""
+    """Refuse values that no training can follow."""
     for name in ("rate", "rewind", "begin", "end", "alpha", "zeta"):
         value = arguments.get(name)
         if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
             raise UsageError(f"method {text!r}: {name}={value!r} is a fraction and must be in [0, 1]")
-    if (every := arguments.get("every")) is not None and every < 1:
+    if arguments.get("rewind") == 1:
+        raise UsageError(f"method {text!r}: rewind=1 is the end of training, nothing would be left to train; give less")
+    if arguments.get("begin", 0) >= arguments.get("end", 1):
+        raise UsageError(f"method {text!r}: begin must lie before end, so that there are steps to prune in")
+    epochs = arguments.get("epochs")
+    if epochs is not None and not (isinstance(epochs, int | float) and 0 < epochs < float("inf")):
+        raise UsageError(f"method {text!r}: epochs={epochs!r} is a multiple of the task's epochs and must be positive")
+    every = arguments.get("every")
+    if every is not None and not (isinstance(every, int) and every >= 1):
         raise UsageError(f"method {text!r}: every={every!r} counts optimiser steps and must be at least 1")
 
 
-def _own_rule() -> list[str]:
-    return [name for name, entry in regime.entries.items() if entry.traits.get("criterion") == "none"]
+def _usage(entry: Entry) -> str:
+    """How a regime is written."""
+    if entry.traits.get("criterion") != "none":
+        return f"write it behind one, such as 'magnitude@{entry.name}'"
+    more = (
+        f", with its allocation as an argument: {entry.name}(allocation='uniform')"
+        if "allocation" in entry.params
+        else ""
+    )
+    return f"it has a rule of its own and stands alone{more}"
 
 
 def _term(text: str, whole: str) -> tuple[str, dict[str, Any]]:
@@ -188,9 +222,10 @@ def _term(text: str, whole: str) -> tuple[str, dict[str, Any]]:
     name, inside = match.groups()
     try:
         call = ast.parse(f"f({inside or ''})", mode="eval").body
-        assert isinstance(call, ast.Call) and not call.args
-        return name, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError, AssertionError):
+        if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
+            raise ValueError("a positional argument")
+        return name, {k.arg: ast.literal_eval(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError):
         raise UsageError(f"method {whole!r}: arguments are written name=value, not {inside!r}") from None
 
 
@@ -206,9 +241,12 @@ def _split(text: str, mark: str) -> list[str]:
     return parts
 
 
-def _tidy(text: str) -> str:
-    return re.sub(r"\s+", "", text)
+def _write(name: str, arguments: dict[str, Any]) -> str:
+    """The inverse of ``_term``."""
+    return f"{name}({','.join(f'{k}={v!r}' for k, v in arguments.items())})" if arguments else name
 
 
 def _malformed(text: str) -> UsageError:
-    return UsageError(f"method {text!r} is not of the form criterion/allocation@regime+modifier(args), such as 'magnitude/erk@init'")
+    return UsageError(
+        f"method {text!r} is not of the form criterion/allocation@regime+modifier(args), such as 'magnitude/erk@init'"
+    )

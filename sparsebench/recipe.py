@@ -46,6 +46,8 @@ class Recipe:
         for name in ("epochs", "global_batch", "mask_every", "rate"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"recipe: {name}={getattr(self, name)!r} must be positive")
+        if not 0 <= self.warmup < 1:
+            raise UsageError(f"recipe: warmup={self.warmup!r} is a share of training and must be in [0, 1)")
 
     def factor(self, progress: float) -> float:
         """Learning rate relative to the peak, at a share of training in [0, 1].

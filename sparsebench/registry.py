@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -80,29 +81,30 @@ class Registry:
         found: dict[str, Entry] = {}
         for path in sorted(root.glob("*.py")) if root.is_dir() else [root.with_suffix(".py")]:
             module = f"{self.package}.{path.stem}" if root.is_dir() and path.stem != "__init__" else self.package
-            for entry in read_entries(path, self.kind, module):
-                if entry.name in found:
-                    raise UsageError(
-                        f"{self.kind} {entry.name!r} is defined twice: {found[entry.name].path} and {path}; rename one"
-                    )
-                found[entry.name] = entry
+            _add(found, read_entries(path, self.kind, module))
         return found
 
     @cached_property
-    def _third_party(self) -> dict[str, Entry]:
-        found: dict[str, Entry] = {}
-        for point in entry_points(group=self.group) if self.group else ():
-            spec = importlib.util.find_spec(point.module)
+    def _installed(self) -> dict[str, Entry]:
+        found = dict(self._shipped)
+        points = entry_points(group=self.group) if self.group else ()
+        for point in {point.module: point for point in points}.values():
+            try:
+                spec = importlib.util.find_spec(point.module)
+            except ModuleNotFoundError:
+                spec = None
             if spec is None or spec.origin is None:
-                raise UsageError(f"entry point {point.name!r} names {point.module!r}, which cannot be imported")
-            for entry in read_entries(Path(spec.origin), self.kind, point.module):
-                found.setdefault(entry.name, entry)
+                raise UsageError(
+                    f"entry point {point.name!r} names {point.module!r}, which cannot be imported: "
+                    "reinstall its package"
+                )
+            _add(found, read_entries(Path(spec.origin), self.kind, point.module))
         return found
 
     @property
     def entries(self) -> dict[str, Entry]:
         """All entries by name: shipped, from other packages, from files given by path."""
-        return {**self._third_party, **self._shipped, **self._added}
+        return {**self._installed, **self._added}
 
     def names(self) -> list[str]:
         return sorted(self.entries)
@@ -124,15 +126,28 @@ class Registry:
         return self._live[name]
 
     def add_file(self, path: str | Path) -> list[str]:
-        """Register what a user's file defines; returns the names of this kind."""
+        """Register what a user's file defines; returns the names of this kind.
+
+        Raises:
+            UsageError: the file cannot be read, or a name is taken by another file.
+        """
         path = Path(path).resolve()
         entries = read_entries(path, self.kind, None)
-        for entry in entries:
-            taken = {**self._third_party, **self._shipped}.get(entry.name)
-            if taken:
-                raise UsageError(f"{path}: {self.kind} {entry.name!r} is already defined in {taken.path}; rename yours")
-            self._added[entry.name] = entry
+        _add({name: e for name, e in self.entries.items() if e.path != path}, entries)
+        self._added |= {entry.name: entry for entry in entries}
         return [entry.name for entry in entries]
+
+
+def _add(found: dict[str, Entry], entries: list[Entry]) -> None:
+    """Add entries whose names are new."""
+    for entry in entries:
+        if entry.name in found:
+            first = found[entry.name]
+            raise UsageError(
+                f"{entry.path}, line {entry.line}: {entry.kind} {entry.name!r} is already defined in "
+                f"{first.path}, line {first.line}; rename one"
+            )
+        found[entry.name] = entry
 
 
 def import_file(path: Path) -> None:
@@ -141,21 +156,15 @@ def import_file(path: Path) -> None:
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        line = next((f.lineno for f in reversed(_frames(error)) if f.filename == str(path)), "?")
+        frames = reversed(traceback.extract_tb(error.__traceback__))
+        line = next((f.lineno for f in frames if f.filename == str(path)), "?")
         raise UsageError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
-
-
-def _frames(error: BaseException) -> list:
-    import traceback
-
-    return list(traceback.extract_tb(error.__traceback__))
 
 
 def read_entries(path: Path, kind: str, module: str | None) -> list[Entry]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy as _cross_entropy
+from torch.utils._pytree import tree_map
 
 from sparsebench.errors import UsageError
 from sparsebench.registry import criterion
@@ -20,7 +23,15 @@ Loss = Callable[[Callable, Any], Tensor]
 
 
 def cross_entropy(model: Callable, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """The default loss, for batches ``(x, y)`` of inputs and class indices."""
+    """The default loss, for batches ``(x, y)`` of inputs and class indices.
+
+    Raises:
+        UsageError: a batch is something else.
+    """
+    if not (isinstance(batch, list | tuple) and len(batch) == 2):
+        raise UsageError(
+            f"a batch is a {type(batch).__name__}, not a pair (inputs, labels): pass loss=a function of (model, batch)"
+        )
     x, y = batch
     return _cross_entropy(model(x), y)
 
@@ -49,7 +60,7 @@ def scores(
         the random state are as before.
 
     Raises:
-        UsageError: unknown criterion or argument, or data missing.
+        UsageError: unknown criterion or argument, data missing, or a weight the loss does not depend on.
 
     >>> net = nn.Linear(2, 1, bias=False)
     >>> bool((scores(net, "magnitude")["weight"] == net.weight.abs()).all())
@@ -58,7 +69,9 @@ def scores(
     entry = criterion.entry(name)
     for argument in arguments:
         if argument not in entry.params:
-            raise UsageError(f"criterion {name!r} has no argument {argument!r} (it has: {', '.join(entry.params) or 'none'})")
+            raise UsageError(
+                f"criterion {name!r} has no argument {argument!r} (it has: {', '.join(entry.params) or 'none'})"
+            )
     needs = entry.traits.get("needs", "weight")
     if needs in ("gradient", "model") and data is None:
         raise UsageError(f"criterion {name!r} needs data: pass data=batches of (inputs, labels)")
@@ -81,16 +94,19 @@ def scores(
 
 @contextmanager
 def untouched(model: nn.Module, *, train: bool) -> Iterator[None]:
-    """Run a block in train or eval mode and restore modes, buffers and random state afterwards."""
+    """Run a block in train or eval mode and restore modes, buffers and every random state afterwards."""
     modes = {module: module.training for module in model.modules()}
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
+    python, numbers = random.getstate(), numpy.random.get_state()
     with torch.random.fork_rng(devices=[d.index for d in devices]):
         model.train(train)
         try:
             with torch.enable_grad():
                 yield
         finally:
+            random.setstate(python)
+            numpy.random.set_state(numbers)
             for module, training in modes.items():
                 module.training = training
             with torch.no_grad():
@@ -100,9 +116,23 @@ def untouched(model: nn.Module, *, train: bool) -> Iterator[None]:
 
 def mean_gradients(model: Callable, params: dict[str, Tensor], batches: Iterable, loss: Loss) -> dict[str, Tensor]:
     """Gradient of the mean loss over all examples of all batches and ranks; ``.grad`` is not touched."""
-    weights = list(params.values())
-    grads = mean_over_examples(lambda batch: torch.autograd.grad(loss(model, batch), weights), batches)
+    grads = mean_over_examples(lambda batch: gradients(loss(model, batch), params), batches)
     return dict(zip(params, grads, strict=True))
+
+
+def gradients(output: Tensor, params: dict[str, Tensor], **options: Any) -> list[Tensor]:
+    """Gradient of a scalar by each parameter; ``options`` go to ``torch.autograd.grad``.
+
+    Raises:
+        UsageError: the scalar does not depend on a parameter, whose score would mean nothing.
+    """
+    grads = torch.autograd.grad(output, list(params.values()), allow_unused=True, **options)
+    unused = [name for name, grad in zip(params, grads, strict=True) if grad is None]
+    if unused:
+        raise UsageError(
+            f"the loss does not depend on {', '.join(unused)}: leave them out with a scope (exclude=) or pass loss="
+        )
+    return list(grads)
 
 
 def mean_over_examples(function: Callable[[Any], Iterable[Tensor]], batches: Iterable) -> list[Tensor]:
@@ -128,20 +158,10 @@ def mean_over_examples(function: Callable[[Any], Iterable[Tensor]], batches: Ite
 
 
 def on_device(data: Iterable, device: torch.device) -> list:
-    """The batches as a list on the model's device; an iterator is read once."""
-    if isinstance(data, Tensor) or (isinstance(data, tuple) and isinstance(data[0], Tensor)):
+    """The batches (or the one batch) as a list on the model's device; an iterator is read once."""
+    if isinstance(data, Tensor | dict) or (isinstance(data, tuple) and isinstance(data[0], Tensor)):
         data = [data]
-    return [_move(batch, device) for batch in data]
-
-
-def _move(batch: Any, device: torch.device) -> Any:
-    if isinstance(batch, Tensor):
-        return batch.to(device)
-    if isinstance(batch, dict):
-        return {key: _move(value, device) for key, value in batch.items()}
-    if isinstance(batch, list | tuple):
-        return type(batch)(_move(value, device) for value in batch)
-    return batch
+    return [tree_map(lambda v: v.to(device) if isinstance(v, Tensor) else v, batch) for batch in data]
 
 
 def _length(batch: Any) -> int:
@@ -149,4 +169,3 @@ def _length(batch: Any) -> int:
         return batch.shape[0]
     first = next(iter(batch.values() if isinstance(batch, dict) else batch))
     return _length(first)
-

@@ -50,17 +50,22 @@ def select(
         density: kept fraction of all prunable weights (not of those still alive).
         allocation: ``global`` or a rule that gives each tensor its count.
         masks: the masks so far; what they removed stays removed, so masks are nested.
-        floor: weights kept in every tensor whatever their score (a guard against emptied layers).
+        floor: weights kept in every tensor under a global ranking, whatever their score (a guard against
+            emptied layers); under another allocation the counts are the allocation's.
 
     Raises:
         NonFiniteScore: a score is NaN or infinite.
-        UsageError: more weights are asked for than the masks so far hold, or a density outside (0, 1].
+        UsageError: more weights are asked for than the masks so far hold, masks of other tensors than the
+            scores, or a density outside (0, 1].
     """
     if not 0 < density <= 1:
         raise UsageError(f"density {density} is not in (0, 1]: sparsity must be in [0, 1)")
     for name, score in scores.items():
         if not torch.isfinite(score).all():
             raise NonFiniteScore(f"scores of {name!r} are not finite; the criterion overflowed or met NaN weights")
+    if masks is not None and set(masks) != set(scores):
+        odd = sorted(set(masks) ^ set(scores))
+        raise UsageError(f"masks and scores are of different tensors ({', '.join(odd)}): use one scope for both")
     ranked = {n: s if masks is None else s.masked_fill(~masks[n].to(s.device), -torch.inf) for n, s in scores.items()}
     shapes = {n: tuple(s.shape) for n, s in scores.items()}
     total = sum(s.numel() for s in scores.values())

@@ -29,7 +29,7 @@ class Snapshot:
         return cls(tree.map_tensors(state, lambda t: t.detach().to("cpu", copy=True)))
 
     def restore(self, module: nn.Module, optimizers: Iterable = (), schedulers: Iterable = ()) -> None:
-        """Put everything back; the living tensors are written to, not replaced."""
+        """Put everything back; the living parameters and buffers are written to, not replaced."""
         content = tree.map_tensors(self.tree, torch.clone)
         module.load_state_dict(content["model"])
         for optimizer, state in zip(optimizers, content["optimizers"], strict=True):

@@ -16,6 +16,8 @@ from torch import Tensor
 from sparsebench.errors import SparsebenchError
 from sparsebench.files import write_atomic
 
+KIND = "sparsebench.tree"
+
 
 class CorruptArtifact(SparsebenchError):
     """A stored file is missing, truncated or not what it should be."""
@@ -40,7 +42,9 @@ def save(tree: Any, path: str | Path) -> None:
     """Write a tree atomically; values must be tensors, JSON's, or tuples."""
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(_encode(tree, tensors))
-    write_atomic(Path(path), safetensors_bytes(tensors, metadata={"kind": "sparsebench.tree", "tree": structure}))
+    # safetensors refuses tensors that share memory, such as tied weights.
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    write_atomic(Path(path), safetensors_bytes(tensors, metadata={KIND: structure}))
 
 
 def load(path: str | Path) -> Any:
@@ -51,7 +55,7 @@ def load(path: str | Path) -> Any:
     """
     try:
         with safe_open(str(path), framework="pt") as file:
-            structure = json.loads((file.metadata() or {})["tree"])
+            structure = json.loads((file.metadata() or {})[KIND])
             return _decode(structure, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
         raise CorruptArtifact(f"{path}: {type(error).__name__}: {error}") from error
@@ -79,7 +83,8 @@ def _encode(tree: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(tree, Mapping):
         return {"dict": [[key, _encode(value, tensors)] for key, value in tree.items()]}
     if isinstance(tree, list | tuple):
-        return {type(tree).__name__: [_encode(value, tensors) for value in tree]}
+        kind = "list" if isinstance(tree, list) else "tuple"
+        return {kind: [_encode(value, tensors) for value in tree]}
     if tree is None or isinstance(tree, bool | int | float | str):
         return {"value": tree}
     raise TypeError(f"a stored tree holds tensors and plain values, not {type(tree).__name__}")

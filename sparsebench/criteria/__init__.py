@@ -40,7 +40,8 @@ def split_method(method: str, arguments: Iterable[str] = ()) -> tuple[str, str]:
     same = entry.traits.get("within_layer_order")
     if same and rule != "global":
         raise UsageError(
-            f"{name}/{rule}: within a layer {name} ranks weights as {same} does, so this would be {same}/{rule}; write that"
+            f"{name}/{rule}: within a layer {name} ranks weights as {same} does, "
+            f"so this would be {same}/{rule}; write that"
         )
     for argument in arguments:
         if argument not in entry.params:

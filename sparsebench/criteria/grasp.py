@@ -15,12 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from sparsebench.registry import criterion
-from sparsebench.scoring import mean_gradients, mean_over_examples
+from sparsebench.scoring import gradients, mean_gradients, mean_over_examples
 
 
 @criterion(regime="init", needs="model", mode="train", per_class=10, paper="2002.07376")
 def grasp(
-    model: nn.Module, params: dict[str, Tensor], batches: Iterable, loss: Callable, *, temperature: float = 200.0
+    model: nn.Module,
+    params: dict[str, Tensor],
+    batches: Iterable,
+    loss: Callable,
+    *,
+    temperature: float = 200.0,
 ) -> dict[str, Tensor]:
     """Scores ``w * Hg``, one tensor a parameter, of the parameter's shape."""
 
@@ -32,8 +37,9 @@ def grasp(
     g_stop = mean_gradients(cooled, params, batches, loss)
 
     def hessian_vector(batch) -> list[Tensor]:
-        g = torch.autograd.grad(loss(cooled, batch), weights, create_graph=True)
-        return torch.autograd.grad(sum((s * d).sum() for s, d in zip(g_stop.values(), g, strict=True)), weights)
+        g = gradients(loss(cooled, batch), params, create_graph=True)
+        flow = sum((s * d).sum() for s, d in zip(g_stop.values(), g, strict=True))
+        return torch.autograd.grad(flow, weights, materialize_grads=True)
 
     products = mean_over_examples(hessian_vector, batches)
     return {name: w.detach() * hg for (name, w), hg in zip(params.items(), products, strict=True)}

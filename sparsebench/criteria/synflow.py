@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from sparsebench.registry import criterion
+from sparsebench.scoring import gradients
 
 
 @criterion(regime="init", needs="model", mode="eval", per_class=1, rounds=100, paper="2006.05467")
@@ -26,7 +27,7 @@ def synflow(model: nn.Module, params: dict[str, Tensor], batches: Iterable, loss
     first = next(iter(batches))
     x = first[0] if isinstance(first, list | tuple) else first
     total = functional_call(model, state, (torch.ones_like(x[:1], dtype=torch.float64),)).sum()
-    grads = torch.autograd.grad(total, list(flow.values()))
+    grads = gradients(total, flow)
     return {name: (w * g).detach().abs() for (name, w), g in zip(flow.items(), grads, strict=True)}
 
 

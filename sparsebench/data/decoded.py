@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import torch
 from filelock import FileLock
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image
 
 from sparsebench.data.listing import Listing
 from sparsebench.data.source import Resident
@@ -60,24 +60,25 @@ def residents(name: str, listings: Sequence[Listing], root: Path) -> list[Reside
 
 
 def decode(listing: Listing) -> Tensor:
-    """All images as RGB, uint8 [N, 3, H, W]; one thread does about 17,000 images of 32x32 a second.
+    """All images as RGB, uint8 [N, 3, H, W]; about 7,000 images of 32x32 a second.
 
     Raises:
         UsageError: a file cannot be decoded, or images differ in size.
     """
     width, height = _size(listing.path(0))
-    out = torch.empty(len(listing), 3, height, width, dtype=torch.uint8)
+    out = np.empty((len(listing), height, width, 3), dtype=np.uint8)
     for position in range(len(listing)):
         path = listing.path(position)
         try:
-            image = decode_image(path, ImageReadMode.RGB)
-        except RuntimeError as error:
+            with Image.open(path) as image:
+                pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+        except OSError as error:
             raise UsageError(f"{path}: cannot be decoded ({error}): replace or remove it") from error
-        if image.shape != out.shape[1:]:
-            own = f"{image.shape[2]}x{image.shape[1]}"
+        if pixels.shape != out.shape[1:]:
+            own = f"{pixels.shape[1]}x{pixels.shape[0]}"
             raise UsageError(f"{path}: is {own}, the first image {width}x{height}: resize all to one size")
-        out[position] = image
-    return out
+        out[position] = pixels
+    return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
 
 
 def _size(path: str) -> tuple[int, int]:
@@ -101,6 +102,7 @@ def _store(path: Path, images: list[Tensor]) -> list[Tensor]:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         save_file({str(i): x for i, x in enumerate(images)}, temporary)
+        temporary.chmod(0o644)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -46,6 +46,7 @@ class Files:
             batch_sampler=keys,
             num_workers=self.workers,
             pin_memory=device.type == "cuda",
+            generator=torch.Generator(),  # else the workers' seeds are drawn from the global one
         )
         for x, y in loader:
             yield x.to(device, non_blocking=True), y.to(device, non_blocking=True)

@@ -14,6 +14,7 @@ The dense row is part of every board: it is the reference of all others.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -26,6 +27,7 @@ from sparsebench import benchmarks
 from sparsebench.errors import UsageError, unknown
 from sparsebench.grid.cell import Cell
 from sparsebench.methods import Method, parse
+from sparsebench.registry import criterion, modifier, regime
 from sparsebench.tasks import Task, custom, task
 
 FOLDER = Path(benchmarks.__file__).parent / "boards"
@@ -78,7 +80,8 @@ class Board:
             board = replace(board, methods=_with_dense([parse(m, self.defaults) for m in methods]))
         if tasks is not None:
             mine = {t.name: t for t in self.tasks}
-            board = replace(board, tasks=tuple(mine[n] if n in mine else _not_here(n, mine, self.name) for n in tasks))
+            chosen = dict.fromkeys(tasks)
+            board = replace(board, tasks=tuple(mine[n] if n in mine else _not_here(n, mine, self.name) for n in chosen))
         if seeds is not None:
             board = replace(board, seeds=_seeds(list(seeds)))
         if sparsities is not None:
@@ -122,7 +125,11 @@ def load(name: str) -> Board:
         if path.parent != FOLDER:
             raise UsageError(f"board file {name} does not exist; give a path, or a name from 'sparsebench list boards'")
         raise unknown("board", name, names(), "sparsebench list boards")
-    return from_text(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    return from_text(text, str(path))
 
 
 def from_text(text: str, where: str) -> Board:
@@ -136,14 +143,21 @@ def from_text(text: str, where: str) -> Board:
         raise UsageError(f"{where}{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{where}: a board is a mapping with the keys {', '.join(REQUIRED)}")
-    lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
-    for key in content:
-        if key not in REQUIRED + OPTIONAL:
-            raise UsageError(f"{where}, line {lines[key]}: {unknown('key', str(key), REQUIRED + OPTIONAL, 'docs/architecture.md')}")
+    lines: dict[str, int] = {}
+    for key, _ in node.value:
+        line = key.start_mark.line + 1
+        if key.value not in REQUIRED + OPTIONAL:
+            error = unknown("key", str(key.value), REQUIRED + OPTIONAL, "docs/architecture.md")
+            raise UsageError(f"{where}, line {line}: {error}")
+        if key.value in lines:
+            raise UsageError(f"{where}, line {line}: {key.value}: already given in line {lines[key.value]}; keep one")
+        lines[key.value] = line
     for key in REQUIRED:
         if key not in content:
             raise UsageError(f"{where}: the key {key!r} is missing; a board has {', '.join(REQUIRED)}")
-    return Board(**{key: _read(key, content, where, lines[key]) for key in content}).checked()
+    # Defaults first: methods are read with them.
+    order = sorted(content, key=lambda key: key != "defaults")
+    return Board(**{key: _read(key, content, where, lines[key]) for key in order}).checked()
 
 
 def _read(key: str, content: dict, where: str, line: int) -> Any:
@@ -152,20 +166,48 @@ def _read(key: str, content: dict, where: str, line: int) -> Any:
         if key in ("tasks", "methods", "sparsities", "seeds") and not isinstance(value, list):
             raise UsageError(f"is {value!r}; a list is wanted")
         if key == "tasks":
-            return tuple(custom(t) if isinstance(t, dict) else task(t) for t in value)
+            return _tasks(value)
         if key == "methods":
             return _with_dense([parse(str(m), content.get("defaults")) for m in value])
         if key == "sparsities":
             return _sparsities(value)
         if key == "seeds":
             return _seeds(value)
-        if key == "version" and not (isinstance(value, int) and value > 0):
+        if key == "defaults":
+            return _defaults(value)
+        if key == "version" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise UsageError(f"is {value!r}; a positive whole number is wanted")
-        if key == "defaults" and not (isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())):
-            raise UsageError(f"is {value!r}; a mapping such as {{imp: {{rate: 0.5}}}} is wanted")
-        return value
+        if key == "name" and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", str(value)):
+            raise UsageError(
+                f"is {value!r}; it becomes a folder: letters, digits, dots, hyphens and underscores are wanted"
+            )
+        return value if key == "version" else str(value)
     except UsageError as error:
         raise UsageError(f"{where}, line {line}: {key}: {error}") from None
+
+
+def _tasks(values: list) -> tuple[Task, ...]:
+    tasks = {}
+    for value in values:
+        found = custom(value) if isinstance(value, dict) else task(str(value))
+        if found.name in tasks:
+            raise UsageError(f"task {found.name!r} is listed twice; keep one, or give a changed one a name of its own")
+        tasks[found.name] = found
+    return tuple(tasks.values())
+
+
+def _defaults(value: Any) -> dict[str, dict[str, Any]]:
+    if not (isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())):
+        raise UsageError(f"is {value!r}; a mapping such as {{imp: {{rate: 0.5}}}} is wanted")
+    known = {**criterion.entries, **regime.entries, **modifier.entries}
+    for name, arguments in value.items():
+        if name not in known:
+            raise unknown("criterion, regime or modifier", str(name), known, "sparsebench list methods")
+        for argument in arguments:
+            if argument not in known[name].params:
+                params = ", ".join(known[name].params) or "none"
+                raise UsageError(f"{known[name].kind_name} has no argument {argument!r} (its arguments: {params})")
+    return value
 
 
 def _with_dense(methods: list[Method]) -> tuple[Method, ...]:

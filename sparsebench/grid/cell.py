@@ -41,5 +41,9 @@ class Cell:
 
     def key(self) -> dict[str, Any]:
         """The cell as a record names it."""
-        return {"task": self.task.name, "method": self.method.name, "sparsity": self.sparsity, "seed": self.seed}
-
+        return {
+            "task": self.task.name,
+            "method": self.method.name,
+            "sparsity": self.sparsity,
+            "seed": self.seed,
+        }

@@ -63,11 +63,14 @@ class Plan:
         )
 
     def needed(self, done_stages: Iterable[str], done_cells: Iterable[str]) -> list[str]:
-        """Stages still to run, parents first: those that an unfinished cell stands on and that are not stored."""
+        """Stages still to run, parents first: those that an unfinished cell stands on and that are not stored.
+
+        A cell's record tells of its whole chain, so a stage missing in the middle is computed again.
+        """
         done = set(done_stages)
         missing = set()
         for cell in self.cells.keys() - set(done_cells):
-            todo = [self.chains[cell][-1]]
+            todo = list(self.chains[cell])
             while todo:
                 stage = todo.pop()
                 if stage not in done and stage not in missing:

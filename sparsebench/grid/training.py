@@ -38,6 +38,30 @@ class Checkpoint(L.Callback):
         self._last = time.monotonic()
 
 
+class LossCurve(L.Callback):
+    """Mean training loss of every epoch, summed on the device and read once an epoch."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self._sum: torch.Tensor | None = None
+        self._batches = 0
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs, *_) -> None:
+        self._sum = outputs["loss"].clone() if self._sum is None else self._sum.add_(outputs["loss"])
+        self._batches += 1
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._sum is not None:
+            self.losses.append(float(self._sum) / self._batches)
+        self._sum, self._batches = None, 0
+
+    def state_dict(self) -> dict:
+        return {"losses": list(self.losses)}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.losses = list(state["losses"])
+
+
 class KeepOptimizer(L.Callback):
     """Brings optimiser state in at the start and takes it out at the end."""
 
@@ -60,25 +84,30 @@ def train(state: State, phase: Train, data, checkpoint: Path, hardware: Hardware
     data.seed = derived_seed(state.seed, "order", state.trainings)
     data.first_epoch = 0
     per_epoch = data.steps_per_epoch
-    whole = max(1, round(recipe.epochs * phase.epochs * per_epoch))
-    behind = round(whole * state.start)
-    steps = round(whole * phase.until) - behind
-    module = Classifier(state.net, recipe, first_step=behind, schedule_steps=whole, constant_rate=phase.rate)
+    whole = epochs_of(recipe.epochs, phase.epochs)
+    behind, end = epochs_of(whole, state.start, least=0), epochs_of(whole, phase.until)
+    module = Classifier(
+        state.net,
+        recipe,
+        first_step=behind * per_epoch,
+        schedule_steps=whole * per_epoch,
+        constant_rate=phase.rate,
+    )
     pruner = make_pruner(state, phase, data)
-    optimizer = KeepOptimizer(state.optimizer)
-    callbacks = [RandomState(), optimizer, Checkpoint(checkpoint, hardware.checkpoint_seconds)]
+    curve, optimizer = LossCurve(), KeepOptimizer(state.optimizer)
+    callbacks = [curve, RandomState(), optimizer, Checkpoint(checkpoint, hardware.checkpoint_seconds)]
     if pruner:
         callbacks.insert(0, pruner)
     torch.manual_seed(derived_seed(state.seed, "training", state.trainings))
     began = time.perf_counter()
-    fit(module, data, steps, callbacks, checkpoint, recipe, hardware)
+    fit(module, data, end - behind, callbacks, checkpoint, hardware)
     report = state.report
     report["seconds"] += time.perf_counter() - began
-    report["steps"] += steps
-    report["epochs"] += steps / per_epoch
-    report["images"] += steps * min(recipe.global_batch, data.train_size)
-    report["losses"] += module.losses
-    if any(loss != loss or loss in (float("inf"), float("-inf")) for loss in module.losses):
+    report["steps"] += (end - behind) * per_epoch
+    report["epochs"] += end - behind
+    report["images"] += (end - behind) * per_epoch * min(recipe.global_batch, data.train_size)
+    report["losses"] += curve.losses
+    if any(loss != loss or loss in (float("inf"), float("-inf")) for loss in curve.losses):
         state.flag("training loss not finite")
     if pruner:
         audit_pruner(state, pruner, phase)
@@ -90,16 +119,26 @@ def train(state: State, phase: Train, data, checkpoint: Path, hardware: Hardware
     checkpoint.unlink(missing_ok=True)
 
 
-def fit(module, data, steps: int, callbacks: list, checkpoint: Path, recipe, hardware: Hardware) -> None:
+def epochs_of(epochs: int, share: float, least: int = 1) -> int:
+    """A share of some epochs in whole ones, at least one of them unless nothing is asked for.
+
+    Lightning resumes exactly at the end of an epoch, and only in fits that are counted in epochs.
+
+    >>> epochs_of(160, 0.25), epochs_of(12, 0.01), epochs_of(12, 0.0, least=0)
+    (40, 1, 0)
+    """
+    return max(1 if share else least, round(epochs * share))
+
+
+def fit(module: Classifier, data, epochs: int, callbacks: list, checkpoint: Path, hardware: Hardware) -> None:
     """Run Lightning, from the checkpoint if a killed run left one."""
     with quiet():
         trainer = L.Trainer(
-            max_steps=steps,
-            max_epochs=-1,
+            max_epochs=epochs,
             accelerator=hardware.accelerator,
             devices=hardware.devices,
-            precision=recipe.precision,
-            gradient_clip_val=recipe.clip,
+            precision=module.recipe.precision,
+            gradient_clip_val=module.recipe.clip,
             callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,

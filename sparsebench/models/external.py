@@ -49,7 +49,7 @@ def _torchvision(
     if name.startswith("vit_"):
         args = {"image_size": _square(input_shape), **args}
     if name in ("googlenet", "inception_v3"):
-        args = {"aux_logits": False, "init_weights": True, **args}
+        args = {"aux_logits": False, "init_weights": False, **args}
     net = models.get_model(name, weights=None, num_classes=num_classes, **args)
     _fit_channels(net, input_shape[0])
     return net

@@ -38,9 +38,9 @@ class Block(nn.Module):
 
     def __init__(self, dim: int, heads: int, mlp_dim: int, activation: type[nn.Module]) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attention = Attention(dim, heads)
-        self.norm2 = nn.LayerNorm(dim)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.fc1 = nn.Linear(dim, mlp_dim)
         self.activation = activation()
         self.fc2 = nn.Linear(mlp_dim, dim)
@@ -85,7 +85,7 @@ class VisionTransformer(nn.Module):
         self.blocks = nn.Sequential(
             *(Block(dim, heads, mlp_ratio * dim, ACTIVATIONS[activation]) for _ in range(depth))
         )
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.classifier = nn.Linear(dim, num_classes)
         self._init(position_std)
 

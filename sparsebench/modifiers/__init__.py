@@ -18,4 +18,7 @@ def last_prune(phases: list[Phase], modifier: str) -> int:
     for index in reversed(range(len(phases))):
         if isinstance(phases[index], Prune):
             return index
-    raise UsageError(f"+{modifier}: this regime has no pruning step followed by training with fixed masks, so there is nothing to {modifier}")
+    raise UsageError(
+        f"+{modifier}: this regime has no pruning step followed by training with fixed masks, "
+        f"so there is nothing to {modifier}"
+    )

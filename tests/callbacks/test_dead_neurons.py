@@ -5,11 +5,11 @@ from __future__ import annotations
 import lightning as L
 import pytest
 import torch
-from sparsebench.callbacks import DeadNeurons, Pruner
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from sparsebench.callbacks import DeadNeurons, Pruner
 from sparsebench.errors import UsageError
 from sparsebench.masks import Masks
 from sparsebench.metrics.dead_neurons import dead_neuron_rates
@@ -26,9 +26,6 @@ class Module(L.LightningModule):
 
     def training_step(self, batch, index):
         return F.cross_entropy(self.net(batch[0]), batch[1])
-
-    def validation_step(self, batch, index):
-        self.log("val", F.cross_entropy(self.net(batch[0]), batch[1]))
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.5)
@@ -115,9 +112,12 @@ def test_a_data_module_may_give_the_probe():
 
 
 def test_a_loader_of_one_s_own_gives_its_first_batches():
-    batches = [(torch.full((10, 4), float(i)), torch.zeros(10, dtype=torch.long)) for i in range(4)]
+    class Batches:
+        def __iter__(self):
+            return ((torch.full((10, 4), float(i)), torch.zeros(10, dtype=torch.long)) for i in range(4))
+
     callback = DeadNeurons(images=15)
-    fit(Module(), callback, epochs=1, loader=lambda: batches)
+    fit(Module(), callback, epochs=1, loader=Batches)
     assert [(len(x), float(x[0, 0])) for x in callback.probe] == [(10, 0.0), (5, 1.0)]
 
 
@@ -127,14 +127,20 @@ def test_every_n_epochs():
     assert [entry["epoch"] for entry in callback.history] == [1, 3]
 
 
-def test_not_in_the_sanity_check():
-    callback = DeadNeurons(probe=[torch.ones(1, 4)])
-    trainer = L.Trainer(
-        max_epochs=1, limit_train_batches=0, accelerator="cpu", callbacks=[callback], logger=False,
-        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
-    )  # fmt: skip
-    trainer.fit(Module(), loader(), loader())
-    assert callback.history == []
+def test_validation_and_its_sanity_check_measure_nothing():
+    class Validated(Module):
+        sanity_checks = 0
+
+        def validation_step(self, batch, index):
+            self.sanity_checks += self.trainer.sanity_checking
+
+        def val_dataloader(self):
+            return DataLoader(dataset(), 20)
+
+    module, callback = Validated(), DeadNeurons(probe=[torch.ones(1, 4)])
+    fit(module, callback)
+    assert module.sanity_checks > 0
+    assert [(entry["epoch"], entry["global_step"]) for entry in callback.history] == [(0, 4), (1, 8)]
 
 
 @pytest.mark.parametrize("on", ["", "net"])

@@ -32,7 +32,7 @@ def test_killed_at_every_epoch_end_equals_uninterrupted(method, tmp_path, monkey
 
     def save_and_die(self, trainer, module):
         original(self, trainer, module)
-        if trainer.global_step < trainer.max_steps:
+        if trainer.current_epoch + 1 < trainer.max_epochs:
             raise Killed
 
     monkeypatch.setattr(training.Checkpoint, "on_train_epoch_end", save_and_die)

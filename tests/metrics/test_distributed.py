@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -26,19 +28,20 @@ def data() -> list[Tensor]:
 
 
 def worker(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     torch.save(measure(data()[:1] if rank == 0 else data()[1:]), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
 def test_two_processes_equal_one(tmp_path: Path):
-    context = torch.multiprocessing.get_context("fork")
-    processes = [context.Process(target=worker, args=(rank, str(tmp_path))) for rank in (0, 1)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
+    processes = [subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path)]) for rank in (0, 1)]
+    assert [process.wait(60) for process in processes] == [0, 0]
     one = measure(data())
     assert one.examples == 30
     for rank in (0, 1):
         assert torch.load(tmp_path / f"{rank}.pt", weights_only=False) == one
+
+
+if __name__ == "__main__":
+    worker(int(sys.argv[1]), sys.argv[2])
