@@ -20,6 +20,7 @@ from sparsebench.criteria import split_method
 from sparsebench.errors import UsageError
 from sparsebench.functional import next_masks
 from sparsebench.masks import Masks
+from sparsebench.registry import criterion
 from sparsebench.scope import Scope, scope_of
 from sparsebench.scoring import Loss, on_device
 
@@ -174,7 +175,9 @@ class Pruner(L.Callback):
             **self.arguments,
         )
 
-    def _data(self, trainer: L.Trainer, module: L.LightningModule) -> list:
+    def _data(self, trainer: L.Trainer, module: L.LightningModule) -> list | None:
+        if criterion.entry(self.criterion).traits.get("needs") not in ("gradient", "model"):
+            return None
         with isolate_rng():
             data = self.data() if callable(self.data) else self.data
             if data is None:

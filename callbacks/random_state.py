@@ -34,7 +34,8 @@ class RandomState(L.Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._restored = state
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # Later is too late: the first iterator over the training data draws its seed before ``on_train_start``.
         if self._restored is None:
             return
         state, self._restored = self._restored, None

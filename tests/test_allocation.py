@@ -59,7 +59,7 @@ def test_igq_against_a_root_finder(density):
 
 
 def test_largest_remainders_come_first_and_ties_go_to_the_earlier():
-    assert layer_counts("uniform", {"a": (3,), "b": (9,)}, 0.5) == {"a": 1, "b": 5}  # 1.5 and 4.5
+    assert layer_counts("uniform", {"a": (3,), "b": (9,)}, 0.5) == {"a": 2, "b": 4}  # 1.5 and 4.5
     assert layer_counts("uniform", {"a": (3,), "b": (5,), "c": (2,)}, 0.25) == {"a": 1, "b": 1, "c": 0}  # .75 1.25 .5
 
 
@@ -72,8 +72,8 @@ def test_capacity_bounds_every_count_and_the_rest_share_what_is_left():
 
 def test_counts_come_from_the_decimal_that_was_written():
     assert kept_count(1 - 0.9, 10) == 1
-    assert kept_count(1 - 0.9, 45) == 4  # 4.5, halves to even; 1 - 0.9 alone is below it
-    assert kept_count(1 - 0.7, 5) == 2  # 1.5, halves to even; 1 - 0.7 alone is above it
+    assert kept_count(1 - 0.9, 15) == 2  # 1.5, halves to even; in binary 1 - 0.9 is below 0.1
+    assert kept_count(1 - 0.7, 15) == 4  # 4.5, halves to even; in binary 1 - 0.7 is above 0.3
     assert kept_count(1 - 0.95, 10) == 0
 
 

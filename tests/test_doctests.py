@@ -8,8 +8,6 @@ import pkgutil
 
 import pytest
 
-import sparsebench
-
 
 def modules() -> list[str]:
     import sparsebench.benchmarks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 
 from sparsebench.errors import UsageError
 from sparsebench.masks import Masks
@@ -124,8 +125,8 @@ def test_refusals_name_what_is_wrong():
         scope_of(nn.BatchNorm1d(3))
     with pytest.raises(UsageError, match="lazy"):
         scope_of(nn.LazyLinear(3))
-    pruned = torch.nn.utils.prune.identity(nn.Linear(2, 2), "weight")
-    normed = torch.nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))
+    pruned = prune.identity(nn.Linear(2, 2), "weight")
+    normed = parametrizations.weight_norm(nn.Linear(2, 2))
     for net in (pruned, normed):
         with pytest.raises(UsageError, match="reparametrised"):
             scope_of(net)

@@ -66,5 +66,5 @@ def test_refusals():
             select(scores, density)
     with pytest.raises(UsageError, match="only 1 are left"):
         select(scores, 1.0, masks=Masks({"a": tensor([True, False])}))
-    with pytest.raises(UsageError, match="different tensors.*b"):
+    with pytest.raises(UsageError, match=r"different tensors.*b"):
         select(scores, 0.5, masks=Masks({"b": tensor([True, False])}))

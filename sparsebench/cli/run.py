@@ -57,7 +57,7 @@ def read_hardware(arguments) -> Hardware:
     Raises:
         UsageError: a number that must be positive is not, or an accelerator that is not there.
     """
-    for name in ("threads", "devices", "workers"):
+    for name in ("threads", "workers"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise UsageError(f"--{name} {value}: at least 1 is needed")
@@ -69,11 +69,10 @@ def read_hardware(arguments) -> Hardware:
     accelerator = "gpu" if gpus and arguments.accelerator != "cpu" else "cpu"
     return Hardware(
         accelerator,
-        arguments.devices,
-        arguments.threads,
-        arguments.checkpoint_seconds,
-        arguments.data,
-        arguments.download,
+        threads=arguments.threads,
+        checkpoint_seconds=arguments.checkpoint_seconds,
+        data_root=arguments.data,
+        download=arguments.download,
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sparsebench.registry import criterion
 from sparsebench.scoring import gradients, mean_gradients, mean_over_examples
@@ -27,19 +28,24 @@ def grasp(
     *,
     temperature: float = 200.0,
 ) -> dict[str, Tensor]:
-    """Scores ``w * Hg``, one tensor a parameter, of the parameter's shape."""
+    """Scores ``w * Hg``, one tensor a parameter, of the parameter's shape.
 
-    def cooled(x):
-        return model(x) / temperature
-
+    The temperature divides what ``model(...)`` returns.
+    """
     batches = list(batches)
     weights = list(params.values())
-    g_stop = mean_gradients(cooled, params, batches, loss)
 
     def hessian_vector(batch) -> list[Tensor]:
-        g = gradients(loss(cooled, batch), params, create_graph=True)
+        g = gradients(loss(model, batch), params, create_graph=True)
         flow = sum((s * d).sum() for s, d in zip(g_stop.values(), g, strict=True))
         return torch.autograd.grad(flow, weights, materialize_grads=True)
 
-    products = mean_over_examples(hessian_vector, batches)
+    cooling = model.register_forward_hook(lambda module, inputs, logits: logits / temperature)
+    try:
+        # Of the attention kernels only the plain one can be differentiated twice.
+        with sdpa_kernel(SDPBackend.MATH):
+            g_stop = mean_gradients(model, params, batches, loss)
+            products = mean_over_examples(hessian_vector, batches)
+    finally:
+        cooling.remove()
     return {name: w.detach() * hg for (name, w), hg in zip(params.items(), products, strict=True)}

@@ -82,7 +82,8 @@ def publish(board: Board, result: Result, results: Path) -> None:
             continue
         path = record_path(results, board.name, cell.method.name, cell.id)
         data = dict(record.data) if record else failed_record(cell, result.failed[cell.id])
-        data |= {"board": board.name, "board_version": board.version}
+        # Another board may have named the same cell by other words.
+        data |= {"board": board.name, "board_version": board.version, "cell": cell.key()}
         if not _same(path, data):
             Record(data).save(path)
         for other in path.parent.glob("*.json"):

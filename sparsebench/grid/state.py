@@ -13,6 +13,7 @@ from sparsebench.grid.plan import Stage
 from sparsebench.masks import Masks
 from sparsebench.models import build
 from sparsebench.protocol import derived_seed
+from sparsebench.scoring import untouched
 from sparsebench.tasks import Task
 
 
@@ -86,12 +87,11 @@ def data_of(dataset: str, global_batch: int, augment: str, root: str | None, dow
     return data
 
 
-@torch.no_grad()
 def logits(net: nn.Module, batches: Any) -> tuple[Tensor, Tensor]:
-    """Logits ``[N, K]`` and labels ``[N]`` in evaluation mode."""
-    net.eval()
+    """Logits ``[N, K]`` and labels ``[N]`` in evaluation mode; the network is left as it was."""
     device = next(net.parameters()).device
-    pairs = [(net(x.to(device)).float().cpu(), y.cpu()) for x, y in batches]
+    with untouched(net, train=False), torch.no_grad():
+        pairs = [(net(x.to(device)).float().cpu(), y.cpu()) for x, y in batches]
     return torch.cat([z for z, _ in pairs]), torch.cat([y for _, y in pairs])
 
 

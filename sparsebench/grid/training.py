@@ -6,6 +6,7 @@ import logging
 import os
 import time
 import warnings
+from math import isfinite
 from pathlib import Path
 
 import lightning as L
@@ -106,8 +107,8 @@ def train(state: State, phase: Train, data, checkpoint: Path, hardware: Hardware
     report["steps"] += (end - behind) * per_epoch
     report["epochs"] += end - behind
     report["images"] += (end - behind) * per_epoch * min(recipe.global_batch, data.train_size)
-    report["losses"] += curve.losses
-    if any(loss != loss or loss in (float("inf"), float("-inf")) for loss in curve.losses):
+    report["losses"] += [loss if isfinite(loss) else None for loss in curve.losses]
+    if not all(map(isfinite, curve.losses)):
         state.flag("training loss not finite")
     if pruner:
         audit_pruner(state, pruner, phase)
@@ -148,6 +149,8 @@ def fit(module: Classifier, data, epochs: int, callbacks: list, checkpoint: Path
             limit_val_batches=0,
             deterministic=hardware.accelerator == "cpu",
         )
+        # Lightning trains in the mode it finds: batch norm left in evaluation mode would not learn.
+        module.train()
         resume = str(checkpoint) if readable(checkpoint) else None
         trainer.fit(module, train_dataloaders=data.train_dataloader(), ckpt_path=resume, weights_only=True if resume else None)
 

@@ -15,6 +15,6 @@ from sparsebench.registry import regime
 
 @regime(single_round=True)
 def gmp(
-    scorer: Scorer, sparsity: float, *, begin: float = 0.0, end: float = 0.75, every: int | None = None
+    scorer: Scorer, sparsity: float, *, begin: float = 0.1, end: float = 0.75, every: int | None = None
 ) -> Iterator[Phase]:
     yield Train(pruner=Gradual(scorer, sparsity, begin, end, every))

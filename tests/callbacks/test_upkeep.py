@@ -1,0 +1,87 @@
+"""Upkeep: pruned entries of weights, gradients and optimiser state."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from sparsebench.callbacks.upkeep import Upkeep
+from sparsebench.masks import Masks
+
+MASK = torch.arange(12).view(3, 4) % 3 == 0
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return nn.Linear(4, 3)
+
+
+def attached(net, optimizer):
+    masks = Masks({"weight": MASK})
+    masks.apply(net)
+    upkeep = Upkeep(dict(net.named_parameters()), masks)
+    upkeep.attach([optimizer])
+    return upkeep
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.1),
+        lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, fused=True),
+        lambda p: torch.optim.AdamW(p, 0.1),
+        lambda p: torch.optim.RMSprop(p, 0.1, momentum=0.9),
+    ],
+    ids=["sgd", "fused", "adamw", "rmsprop"],
+)
+def test_weights_and_state_stay_zero_where_unmasked_gradients_would_revive_them(net, make):
+    optimizer = make(net.parameters())
+    upkeep = attached(net, optimizer)
+    for _ in range(5):
+        net.zero_grad()
+        net(torch.randn(8, 4)).square().sum().backward()
+        upkeep.mask_gradients()
+        optimizer.step()
+        assert (net.weight[~MASK] == 0).all()
+        assert (net.weight[MASK] != 0).all()
+    assert upkeep.leaks([optimizer]) == 0
+
+
+def test_detached_it_lets_go(net):
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    upkeep = attached(net, optimizer)
+    upkeep.detach()
+    net(torch.randn(8, 4)).square().sum().backward()
+    optimizer.step()
+    assert upkeep.leaks() == int((~MASK).sum())
+
+
+def test_leaks_counts_weights_and_each_state_tensor(net):
+    optimizer = torch.optim.AdamW(net.parameters(), 0.1)
+    upkeep = attached(net, optimizer)
+    net(torch.randn(8, 4)).square().sum().backward()
+    optimizer.step()
+    # The gradients were not masked: both moments hold all pruned entries.
+    assert upkeep.leaks([optimizer]) == 2 * int((~MASK).sum())
+    upkeep.mask_optimizer_state([optimizer])
+    assert upkeep.leaks([optimizer]) == 0
+    assert (optimizer.state[net.weight]["exp_avg"][MASK] != 0).all()
+    assert optimizer.state[net.weight]["step"] == 1
+
+
+def test_masks_change_by_name_not_by_position():
+    net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    ones, none = torch.ones(2, 2, dtype=torch.bool), torch.zeros(2, 2, dtype=torch.bool)
+    upkeep = Upkeep(dict(net.named_parameters()), Masks({"0.weight": ones, "1.weight": ones}))
+    upkeep.change(Masks({"1.weight": none, "0.weight": ones}))
+    upkeep.mask_weights()
+    assert (net[0].weight != 0).all()
+    assert (net[1].weight == 0).all()
+
+
+def test_factors_share_the_memory_layout_of_their_weights():
+    net = nn.Conv2d(4, 4, 3).to(memory_format=torch.channels_last)
+    upkeep = Upkeep(dict(net.named_parameters()), Masks({"weight": torch.rand(4, 4, 3, 3) > 0.5}))
+    assert upkeep._factors["weight"].stride() == net.weight.stride()

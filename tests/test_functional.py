@@ -1,0 +1,99 @@
+"""Functional use: any module, no Lightning."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import sparsebench
+from sparsebench.errors import UsageError
+from sparsebench.functional import next_masks
+from sparsebench.registry import criterion
+from sparsebench.selection import NonFiniteScore
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 5))
+
+
+def data():
+    generator = torch.Generator().manual_seed(0)
+    return [(torch.randn(16, 10, generator=generator), torch.randint(0, 5, (16,), generator=generator))]
+
+
+@pytest.mark.parametrize("name", criterion.names())
+def test_pruned_in_place_with_nothing_else_changed(net, name):
+    before = {n: p.detach().clone() for n, p in net.named_parameters()}
+    masks = sparsebench.prune(net, name, sparsity=0.9, data=iter(data()))
+    assert masks.kept == 30
+    for n, p in net.named_parameters():
+        expected = before[n] * masks[n] if n in masks else before[n]
+        assert (p == expected).all()
+
+
+def test_pruning_on_from_masks_is_nested(net):
+    first = sparsebench.prune(net, "magnitude/erk", sparsity=0.5)
+    second = sparsebench.prune(net, "snip", sparsity=0.8, data=data(), masks=first)
+    assert second.nested_in(first)
+    assert second.kept == 60
+    with pytest.raises(UsageError, match="only 60 are left"):
+        sparsebench.prune(net, "magnitude", sparsity=0.5, masks=second)
+
+
+def test_a_criterion_of_many_rounds_sees_the_network_it_has_pruned(net):
+    at_once = sparsebench.select(sparsebench.scores(net, "synflow", data()), 0.1)
+    in_rounds = next_masks(net, "synflow", sparsity=0.9, data=data())
+    assert in_rounds.kept == at_once.kept
+    assert in_rounds != at_once
+
+
+def test_weights_come_back_when_a_round_fails(net):
+    before = net[0].weight.detach().clone()
+    calls = iter([torch.ones(4, 10)] * 3)
+
+    def failing(module, inputs):
+        if next(calls, None) is None:
+            raise RuntimeError("in the middle of it")
+
+    net.register_forward_pre_hook(failing)
+    with pytest.raises(RuntimeError, match="middle"):
+        next_masks(net, "synflow", sparsity=0.9, data=data())
+    assert (net[0].weight == before).all()
+
+
+def test_scores_that_are_not_finite_are_refused_or_noted(net):
+    net[0].weight.data[0, :3] = torch.nan
+    with pytest.raises(NonFiniteScore, match=r"'0\.weight'"):
+        sparsebench.prune(net, "magnitude", sparsity=0.5)
+    notes = []
+    masks = next_masks(net, "magnitude", sparsity=0.5, notes=notes)
+    assert notes == ["scores not finite"]
+    assert masks.kept == 150
+    assert not masks["0.weight"][0, :3].any()
+
+
+def test_refusals(net):
+    for sparsity in (1.0, -0.1, float("nan")):
+        with pytest.raises(UsageError, match=r"\[0, 1\)"):
+            sparsebench.prune(net, "magnitude", sparsity=sparsity)
+    with pytest.raises(UsageError, match="magnitude/erk; write that"):
+        sparsebench.prune(net, "lamp/erk", sparsity=0.5)
+    with pytest.raises(UsageError, match=r"unknown allocation .erq.*erk"):
+        sparsebench.prune(net, "magnitude/erq", sparsity=0.5)
+    with pytest.raises(UsageError, match="no argument 'temprature'"):
+        sparsebench.prune(net, "grasp", sparsity=0.5, data=data(), temprature=1)
+
+
+def test_no_lightning_is_imported():
+    code = """
+import sys, torch, sparsebench
+sparsebench.prune(torch.nn.Linear(4, 4), "synflow", sparsity=0.5, data=torch.ones(1, 4))
+assert not {"lightning", "pytorch_lightning"} & set(sys.modules), "lightning was imported"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
