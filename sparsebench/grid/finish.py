@@ -31,8 +31,10 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
     cell = job.cell
     data = task_data(cell, context.hardware)
     net = initial_net(cell.task, cell.seed, data.input_shape, data.num_classes)
+    net.to(context.hardware.device)
     keys = set(net.state_dict())
     masks = load_stage(job.chain[-1], store, net)
+    masks = masks and masks.to(context.hardware.device)
     chain = [store.stage_report(stage) for stage in job.chain]
     dense = store.record(job.reference).data if job.reference else None
 

@@ -32,7 +32,7 @@ def run_stage(stage: Stage, store: Store, hardware: Hardware) -> None:
             return
         began = time.perf_counter()
         data = task_data(stage, hardware)
-        state = begin(stage, store, data)
+        state = begin(stage, store, data, hardware)
         for phase in stage.phases:
             perform(phase, state, store, data, hardware)
         state.report["val_top1"] = top1(state.net, data.val_dataloader())
@@ -41,13 +41,21 @@ def run_stage(stage: Stage, store: Store, hardware: Hardware) -> None:
 
 
 def task_data(stage: Stage, hardware: Hardware):
+    """The data module of a stage's or a cell's task."""
     recipe = stage.task.recipe
-    return data_of(stage.task.dataset, recipe.global_batch, recipe.augment, hardware.data_root, hardware.download)
+    return data_of(
+        stage.task.dataset,
+        recipe.global_batch,
+        recipe.augment,
+        hardware.data_root,
+        hardware.download,
+        hardware.device,
+    )
 
 
-def begin(stage: Stage, store: Store, data) -> State:
+def begin(stage: Stage, store: Store, data, hardware: Hardware) -> State:
     """The parent's result, or the network at initialisation."""
-    net = initial_net(stage.task, stage.seed, data.input_shape, data.num_classes)
+    net = initial_net(stage.task, stage.seed, data.input_shape, data.num_classes).to(hardware.device)
     masks = None
     if stage.parent:
         masks = load_stage(stage.parent, store, net)
@@ -119,7 +127,7 @@ def _(phase: Rewind, state: State, store: Store, data, hardware: Hardware) -> No
         state.optimizer = tree.load(store.stage(point) / "optimizer.safetensors")
         expected = store.stage_report(point)["final_digest"]
     else:
-        state.net = initial_net(state.task, state.seed, data.input_shape, data.num_classes)
+        state.net = initial_net(state.task, state.seed, data.input_shape, data.num_classes).to(hardware.device)
         expected = initial_digest(state.stage, store)
         state.optimizer = None
     state.note(6, state_digest(state.net) == expected, f"equal by digest to the state at {phase.to:g} of the dense training")
@@ -135,7 +143,7 @@ def _(phase: Shuffle, state: State, store: Store, data, hardware: Hardware) -> N
 
 @perform.register
 def _(phase: Reinit, state: State, store: Store, data, hardware: Hardware) -> None:
-    state.net = initial_net(state.task, state.seed, data.input_shape, data.num_classes, draw=1)
+    state.net = initial_net(state.task, state.seed, data.input_shape, data.num_classes, draw=1).to(hardware.device)
     state.masks.apply(state.net)
     state.optimizer = None
 

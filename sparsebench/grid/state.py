@@ -77,11 +77,11 @@ def shuffled(masks: Masks, seed: int) -> Masks:
 
 
 @lru_cache(maxsize=4)
-def data_of(dataset: str, global_batch: int, augment: str, root: str | None, download: bool) -> Any:
+def data_of(dataset: str, global_batch: int, augment: str, root: str | None, download: bool, device: str) -> Any:
     """The data module of a task, set up once a process."""
     from sparsebench.data.module import DataModule
 
-    data = DataModule(dataset, global_batch, augment=augment, root=root, download=download)
+    data = DataModule(dataset, global_batch, augment=augment, root=root, download=download, device=device)
     data.prepare_data()
     data.setup("fit")
     return data

@@ -113,7 +113,7 @@ def train(state: State, phase: Train, data, checkpoint: Path, hardware: Hardware
     if pruner:
         audit_pruner(state, pruner, phase)
         state.masks = pruner.masks.to("cpu")
-    state.net = module.net.to("cpu")
+    state.net = module.net.to(hardware.device)
     state.optimizer = optimizer.end
     state.trainings += 1
     state.start = 0.0

@@ -61,34 +61,32 @@ def _ranks(gap: Interval) -> str:
 
 
 def _random_gap(cells: pd.DataFrame) -> list[str]:
-    """At the highest sparsity: random pruning against magnitude in the same regime."""
+    """At the highest sparsity: random pruning against magnitude, in the same regime where the board has both."""
     pruned = cells[(cells["method"] != DENSE) & cells["ok"]]
-    methods = sorted(pruned["method"].unique())
     top = pruned[pruned["sparsity"] == pruned["sparsity"].max()]
     sentences = []
-    for method in methods:
-        # The same string but for the criterion: same allocation, same regime.
-        partner = "magnitude" + method.removeprefix("random")
-        if not method.startswith("random") or partner not in methods:
-            continue
-        gap = paired_difference(_by_run(top, partner), _by_run(top, method))
+    for method in sorted(m for m in top["method"].unique() if m.startswith("random")):
+        same = "magnitude" + method.removeprefix("random")
+        partner = same if same in set(top["method"]) else _best_magnitude(top)
+        gap = paired_difference(_by_run(top, partner), _by_run(top, method)) if partner else None
         if gap is None:
             continue
         where = f"At {sparsity_label(top['sparsity'].iloc[0])} sparsity `{method}`"
+        whom = f"`{partner}`" + ("" if partner == same else ", the best magnitude row,")
         if gap.low is None:
-            sentences.append(
-                f"{where} differs from `{partner}` by {-100 * gap.mean:+.1f} points, in a single run."
-            )
+            sentences.append(f"{where} differs from {whom} by {-100 * gap.mean:+.1f} points, in a single run.")
         elif gap.separated:
             side = "below" if gap.mean > 0 else "above"
-            sentences.append(
-                f"{where} is {100 * abs(gap.mean):.1f} points {side} `{partner}` {_points(gap)}."
-            )
+            sentences.append(f"{where} is {100 * abs(gap.mean):.1f} points {side} {whom} {_points(gap)}.")
         else:
-            sentences.append(
-                f"{where} ties with `{partner}` {_points(gap)}: the criterion is not shown to matter."
-            )
+            moral = ": the criterion is not shown to matter" if partner == same else ""
+            sentences.append(f"{where} ties with {whom} {_points(gap)}{moral}.")
     return sentences
+
+
+def _best_magnitude(top: pd.DataFrame) -> str | None:
+    means = top[top["method"].str.startswith("magnitude")].groupby("method")["top1"].mean()
+    return None if means.empty else str(means.idxmax())
 
 
 def _by_run(cells: pd.DataFrame, method: str) -> dict[tuple[str, int], float]:
@@ -115,7 +113,7 @@ def _unfinished(cells: pd.DataFrame, board: Mapping[str, Any]) -> list[str]:
     sentences = []
     if len(failed):
         listing = _listing([f"`{m}` {count}" for m, count in failed["method"].value_counts().items()])
-        sentences.append(f"{len(failed)} cells did not run to their end: {listing}.")
+        sentences.append(f"{len(failed)} cell{'s' if len(failed) > 1 else ''} did not run to their end: {listing}.")
     absent = [method for method in board["methods"] if method not in set(cells["method"])]
     if absent:
         sentences.append(f"Not run yet: {_listing([f'`{method}`' for method in absent])}.")

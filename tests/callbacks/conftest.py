@@ -20,7 +20,13 @@ OPTIMIZERS = {
 
 def dense_net() -> nn.Sequential:
     return nn.Sequential(
-        nn.Linear(12, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4)
+        nn.Linear(12, 16),
+        nn.BatchNorm1d(16),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Linear(16, 16),
+        nn.ReLU(),
+        nn.Linear(16, 4),
     )
 
 

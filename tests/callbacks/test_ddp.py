@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from sparsebench.functional import next_masks
 
-SCRIPT = '''
+SCRIPT = """
 import json, os, sys
 import lightning as L, torch
 from torch import nn
@@ -52,15 +52,15 @@ def fit(pruner, steps):
             "weights": state_digest(module), "leaked": pruner.leaked}
 
 results = {
-    "snip": fit(Pruner("snip", 0.8, batches=2), 2),
-    "grasp": fit(Pruner("grasp", 0.8, batches=2), 2),
-    "magnitude": fit(Pruner("magnitude", 0.9, schedule=Iterative(2, 1.0)), 4),
-    "rigl": fit(DynamicSparsity("rigl", 0.8, every=1, end=1.0), 5),
-    "set": fit(DynamicSparsity("set", 0.8, every=1, end=1.0), 5),
+    "snip": fit(Pruner("snip", 0.8, batches=2, on="net"), 2),
+    "grasp": fit(Pruner("grasp", 0.8, batches=2, on="net"), 2),
+    "magnitude": fit(Pruner("magnitude", 0.9, schedule=Iterative(2, 1.0), on="net"), 4),
+    "rigl": fit(DynamicSparsity("rigl", 0.8, every=1, end=1.0, on="net"), 5),
+    "set": fit(DynamicSparsity("set", 0.8, every=1, end=1.0, on="net"), 5),
 }
 rank = torch.distributed.get_rank()
 json.dump(results, open(f"{out}/{rank}.json", "w"))
-'''
+"""
 
 
 def test_unseeded_ranks_agree_and_score_as_one_process(tmp_path: Path):

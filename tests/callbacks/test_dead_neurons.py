@@ -5,11 +5,11 @@ from __future__ import annotations
 import lightning as L
 import pytest
 import torch
+from sparsebench.callbacks import DeadNeurons, Pruner
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from sparsebench.callbacks import DeadNeurons, Pruner
 from sparsebench.errors import UsageError
 from sparsebench.masks import Masks
 from sparsebench.metrics.dead_neurons import dead_neuron_rates

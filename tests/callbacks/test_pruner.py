@@ -8,13 +8,13 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from sparsebench.callbacks import Cubic, Iterative, OneShot, Pruner, RandomState
+from sparsebench.callbacks.pruner import first_batches
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 import sparsebench
-from sparsebench.callbacks import Cubic, Iterative, OneShot, Pruner, RandomState
-from sparsebench.callbacks.pruner import first_batches
 from sparsebench.errors import UsageError
 from sparsebench.masks import Masks
 from sparsebench.snapshot import state_digest
@@ -53,7 +53,9 @@ class Probe(L.Callback):
     ],
     ids=["sgd", "adamw", "bf16", "accumulate", "clip"],
 )
-@pytest.mark.parametrize("schedule", ["oneshot", Iterative(3, 0.7), Cubic(0.0, 0.8, 2)], ids=["oneshot", "iter", "cubic"])
+@pytest.mark.parametrize(
+    "schedule", ["oneshot", Iterative(3, 0.7), Cubic(0.0, 0.8, 2)], ids=["oneshot", "iter", "cubic"]
+)
 def test_zero_after_every_step(fit, make_module, optimizer, settings, schedule):
     pruner = Pruner("magnitude", 0.9, schedule=schedule)
     probe = Probe(pruner)
@@ -106,6 +108,23 @@ def test_manual_optimisation_with_several_steps_of_two_optimisers(fit):
     assert max(module.norms[3::6]) <= pruner.masks.counts["critic.weight"]
 
 
+def test_weights_stay_zero_also_under_the_optimisers_that_lightning_does_not_see(fit, make_module):
+    class Raw(make_module):
+        def __init__(self):
+            super().__init__()
+            self.automatic_optimization = False
+
+        def training_step(self, batch, index):
+            optimizer = self.optimizers(use_pl_optimizer=False)
+            optimizer.zero_grad()
+            cross_entropy(self(batch[0]), batch[1]).backward()
+            optimizer.step()
+
+    pruner = Pruner("magnitude", 0.9)
+    module = fit(pruner, module=Raw(), max_epochs=1)
+    assert all((module.get_parameter(n)[~m] == 0).all() for n, m in pruner.masks.items())
+
+
 def test_clipping_sees_kept_weights_only(make_module, make_trainer):
     module = make_module("sgd")
     module.body.eval()  # no dropout, so that a loop by hand can follow
@@ -122,7 +141,9 @@ def test_clipping_sees_kept_weights_only(make_module, make_trainer):
     params = dict(twin.named_parameters())
     momentum = {n: torch.zeros_like(p) for n, p in params.items()}
     for step, (inputs, labels) in enumerate(loader):
-        grads = dict(zip(params, torch.autograd.grad(cross_entropy(twin(inputs), labels), params.values()), strict=True))
+        grads = dict(
+            zip(params, torch.autograd.grad(cross_entropy(twin(inputs), labels), params.values()), strict=True)
+        )
         grads = {n: g * pruner.masks[n] if n in pruner.masks else g for n, g in grads.items()}
         norm = sum(g.square().sum() for g in grads.values()).sqrt()
         for n, p in params.items():
@@ -170,7 +191,9 @@ class Kill(L.Callback):
 
 @pytest.mark.parametrize("saver", ["hook", "ModelCheckpoint"])
 @pytest.mark.parametrize(
-    "schedule", [OneShot(), OneShot(0.7), Iterative(3, 0.9), Cubic(0.0, 0.9, 2)], ids=["init", "late", "iterative", "cubic"]
+    "schedule",
+    [OneShot(), OneShot(0.7), Iterative(3, 0.9), Cubic(0.0, 0.9, 2)],
+    ids=["init", "late", "iterative", "cubic"],
 )
 def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(fit, make_module, tmp_path, schedule, saver):
     def callbacks():
@@ -206,7 +229,7 @@ def test_resumed_in_the_middle_of_an_epoch_the_schedule_goes_on(fit, make_module
 
 def test_another_method_may_not_resume_it(fit, make_module, tmp_path):
     fit(Pruner("magnitude", 0.5), SaveEpoch(tmp_path / "c.ckpt"), max_epochs=1)
-    with pytest.raises(UsageError, match="'magnitude/global'.*'random/global'"):
+    with pytest.raises(UsageError, match=r"'magnitude/global'.*'random/global'"):
         fit(Pruner("random", 0.5), ckpt_path=tmp_path / "c.ckpt")
 
 

@@ -8,7 +8,6 @@ import lightning as L
 import numpy
 import pytest
 import torch
-
 from sparsebench.callbacks import RandomState
 
 
@@ -19,7 +18,12 @@ class Draws(L.Callback):
         self.save, self.drawn = save, {}
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        self.drawn[trainer.global_step] = (random.random(), numpy.random.rand(), torch.rand(1).item(), batch[0].sum().item())
+        self.drawn[trainer.global_step] = (
+            random.random(),
+            numpy.random.rand(),
+            torch.rand(1).item(),
+            batch[0].sum().item(),
+        )
 
     def on_train_epoch_end(self, trainer, pl_module):
         if self.save and trainer.current_epoch == 0:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import lightning as L
 import pytest
 import torch
-
 from sparsebench.callbacks import Iterative, OneShot, Pruner, RandomState, Rewind
+
 from sparsebench.errors import UsageError
 from sparsebench.snapshot import Snapshot, state_digest
 
@@ -76,7 +76,7 @@ def test_with_a_pruner_kept_weights_go_back_and_pruned_ones_to_zero(fit, rewind_
             assert (tree["model"][name] == expected).all(), name
         assert tree["schedulers"][0]["last_epoch"] == 2
         for key, state in tree["optimizers"][0]["state"].items():
-            name = list(point["model"])[0] if key == 0 else None
+            name = next(iter(point["model"])) if key == 0 else None
             if name in masks:
                 assert (state["momentum_buffer"][~masks[name]] == 0).all()
                 kept = point["optimizers"][0]["state"][key]["momentum_buffer"][masks[name]]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
+import itertools
 
+import pytest
 from sparsebench.callbacks.schedules import NAMED, Cubic, Iterative, Linear, OneShot, named
+
 from sparsebench.errors import UsageError
 
 
@@ -32,7 +34,7 @@ def test_linear_is_a_straight_line_and_cubic_starts_fast():
 def test_iterative_rounds_remove_the_same_share_of_what_is_left():
     plan = Iterative(rounds=4, end=1.0).plan(100, 0.9)
     left = [1.0, *(1 - s for s in plan.values())]
-    assert [b / a for a, b in zip(left, left[1:], strict=False)] == pytest.approx([0.1**0.25] * 4)
+    assert [b / a for a, b in itertools.pairwise(left)] == pytest.approx([0.1**0.25] * 4)
 
 
 def test_rounds_that_fall_on_one_step_are_one():

@@ -98,9 +98,7 @@ def test_ties_are_cut_in_parameter_order_then_flat_index():
 
 def small(bias: bool = True) -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(64, 6, bias=bias), nn.Tanh(), nn.Linear(6, 10, bias=bias)
-    ).double()
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 6, bias=bias), nn.Tanh(), nn.Linear(6, 10, bias=bias)).double()
 
 
 def in_double(data):
