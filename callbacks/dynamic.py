@@ -7,8 +7,8 @@ from typing import Any
 
 import lightning as L
 import torch
-from sparsebench.callbacks.pruner import Pruner
 
+from sparsebench.callbacks.pruner import Pruner
 from sparsebench.errors import UsageError
 from sparsebench.growth import rigl_update, set_update
 from sparsebench.masks import Masks
@@ -94,13 +94,3 @@ class DynamicSparsity(Pruner):
         else:
             new = {n: set_update(params[n].detach(), m, sparsity, generator) for n, m in self.masks.items()}
         return Masks(new)
-
-    def _change(
-        self, trainer: L.Trainer, module: L.LightningModule, masks: Masks, keep_state: Masks | None = None
-    ) -> None:
-        stayed = Masks({n: masks[n] & self.masks[n] for n in masks})
-        with torch.no_grad():
-            params = dict(self.target(module).named_parameters())
-            for name, mask in stayed.items():
-                params[name].mul_(mask)
-        super()._change(trainer, module, masks, keep_state=stayed)

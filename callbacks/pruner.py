@@ -10,12 +10,12 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
-from sparsebench.callbacks.ranks import agree
-from sparsebench.callbacks.schedules import Schedule, named
-from sparsebench.callbacks.upkeep import Upkeep
 from torch import nn
 from torch.utils.data import DataLoader
 
+from sparsebench.callbacks.ranks import agree
+from sparsebench.callbacks.schedules import Schedule, named
+from sparsebench.callbacks.upkeep import Upkeep
 from sparsebench.criteria import split_method
 from sparsebench.errors import UsageError
 from sparsebench.functional import next_masks
@@ -184,9 +184,7 @@ class Pruner(L.Callback):
                 data = first_batches(trainer.train_dataloader, self.batches)
             return on_device(data, module.device)
 
-    def _change(
-        self, trainer: L.Trainer, module: L.LightningModule, masks: Masks, keep_state: Masks | None = None
-    ) -> None:
+    def _change(self, trainer: L.Trainer, module: L.LightningModule, masks: Masks) -> None:
         """Make new masks the masks: told to other callbacks, applied to weights and optimiser state."""
         before, self.masks = self.masks, masks
         self._upkeep.change(masks)
@@ -194,7 +192,7 @@ class Pruner(L.Callback):
             if hasattr(callback, "on_masks_changed"):
                 callback.on_masks_changed(trainer, module, self)
         self._upkeep.mask_weights()
-        self._upkeep.mask_optimizer_state(trainer.optimizers, keep_state)
+        self._upkeep.mask_optimizer_state(trainer.optimizers)
         self.history.append(
             {
                 "step": trainer.global_step,

@@ -53,10 +53,10 @@ class Upkeep:
         torch._foreach_mul_(list(self._weights.values()), list(self._factors.values()))
 
     @torch.no_grad()
-    def mask_optimizer_state(self, optimizers: Iterable[Optimizer], keep: Masks | None = None) -> None:
-        """Zero momentum and moments of pruned entries (or of all outside ``keep``: weights just grown start fresh)."""
+    def mask_optimizer_state(self, optimizers: Iterable[Optimizer]) -> None:
+        """Zero momentum and moments of pruned entries, so that a weight grown later starts fresh."""
         for name, value in self._moments(optimizers):
-            value.mul_((self._factors if keep is None else keep)[name].to(value.device, value.dtype))
+            value.mul_(self._factors[name].to(value.device, value.dtype))
 
     def leaks(self, optimizers: Iterable[Optimizer] = ()) -> int:
         """How many pruned entries of weights and optimiser state are not exactly 0."""

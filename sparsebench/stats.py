@@ -59,9 +59,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
-def paired_difference(
-    a: Mapping[Hashable, float], b: Mapping[Hashable, float], level: float = 0.95
-) -> Interval | None:
+def paired_difference(a: Mapping[Hashable, float], b: Mapping[Hashable, float], level: float = 0.95) -> Interval | None:
     """Mean of a - b over the seeds both have, with its Student-t interval; None if they share no seed.
 
     >>> mean, low, high, n = paired_difference({0: 3.0, 1: 5.0, 2: 7.0}, {0: 2.0, 1: 3.0, 2: 4.0, 9: 0.0})

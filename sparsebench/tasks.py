@@ -33,7 +33,14 @@ _DIGITS = {
 }
 _MNIST = {"mlp": ("lenet_300_100", Recipe(epochs=20, rate=0.05, warmup=0.05))}
 _SGD = Recipe(
-    epochs=160, rate=0.1, nesterov=True, weight_decay=5e-4, schedule="step", milestones=(0.5, 0.75), warmup=0.01, mask_every=500
+    epochs=160,
+    rate=0.1,
+    nesterov=True,
+    weight_decay=5e-4,
+    schedule="step",
+    milestones=(0.5, 0.75),
+    warmup=0.01,
+    mask_every=500,
 )
 _ADAMW = Recipe(epochs=200, rate=1e-3, optimizer="adamw", weight_decay=0.05, warmup=0.05, clip=1.0, mask_every=500)
 _CIFAR = {
@@ -48,8 +55,32 @@ _CIFAR = {
     "vit_tiny": ("vit_tiny", _ADAMW),
 }
 _IMAGENET = {
-    "resnet50": ("resnet50", Recipe(epochs=90, rate=0.4, nesterov=True, weight_decay=1e-4, warmup=5 / 90, global_batch=1024, label_smoothing=0.1, mask_every=1000, precision="16-mixed")),
-    "vit_b16": ("vit_b16", replace(_ADAMW, epochs=300, global_batch=1024, weight_decay=0.1, label_smoothing=0.1, mask_every=1000, precision="16-mixed")),
+    "resnet50": (
+        "resnet50",
+        Recipe(
+            epochs=90,
+            rate=0.4,
+            nesterov=True,
+            weight_decay=1e-4,
+            warmup=5 / 90,
+            global_batch=1024,
+            label_smoothing=0.1,
+            mask_every=1000,
+            precision="16-mixed",
+        ),
+    ),
+    "vit_b16": (
+        "vit_b16",
+        replace(
+            _ADAMW,
+            epochs=300,
+            global_batch=1024,
+            weight_decay=0.1,
+            label_smoothing=0.1,
+            mask_every=1000,
+            precision="16-mixed",
+        ),
+    ),
 }
 _FAMILIES = {
     "digits": _DIGITS,

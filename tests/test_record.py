@@ -45,9 +45,7 @@ def test_round_trip_keeps_everything_and_unknown_fields(data, tmp_path):
     data["a_later_field"] = {"nested": [1, 2.5, None, "ä"]}
     saved = Record(data).save(tmp_path / "deep" / "er" / "r.json")
     loaded = Record.load(saved).data
-    assert {k: v for k, v in loaded.items() if k != "digest"} == {
-        k: v for k, v in data.items() if k != "digest"
-    }
+    assert {k: v for k, v in loaded.items() if k != "digest"} == {k: v for k, v in data.items() if k != "digest"}
     assert loaded["digest"] != data["digest"]
     again = Record(loaded).save(tmp_path / "again.json")
     assert again.read_bytes() == saved.read_bytes()
@@ -152,6 +150,4 @@ def test_records_and_reports_do_not_import_torch():
         "from sparsebench.report import cells, curves, figure, markdown, table, terminal, verdict;"
         "print({'torch', 'lightning', 'matplotlib'} & set(sys.modules))"
     )
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
-    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"

@@ -85,9 +85,7 @@ def test_block_ranks_are_scipys_with_ties():
 
 def test_a_method_that_misses_a_block_is_not_ranked():
     frame = scores()
-    hard = (
-        (frame["method"] == "b") & (frame["sparsity"] == 0.6) & (frame["seed"] == 1) & (frame["task"] == "t0")
-    )
+    hard = (frame["method"] == "b") & (frame["sparsity"] == 0.6) & (frame["seed"] == 1) & (frame["task"] == "t0")
     for broken in (frame[~hard], frame.assign(top1=frame["top1"].mask(hard))):
         assert set(average_ranks(broken).index) == {"a", "c", "d"}
     assert set(average_ranks(frame).index) == set("abcd")

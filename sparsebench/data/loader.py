@@ -74,9 +74,7 @@ class TrainLoader:
         n = len(self.positions)
         size = min(self.global_batch, n)
         if size % world:
-            raise UsageError(
-                f"global batch {size} cannot be split among {world} processes: choose a multiple"
-            )
+            raise UsageError(f"global batch {size} cannot be split among {world} processes: choose a multiple")
         generator = epoch_generator(self.seed, self.first_epoch + self.epoch)
         order = self.positions[torch.randperm(n, generator=generator)]
         batches = [order[i * size : (i + 1) * size][rank::world] for i in range(len(self))]

@@ -49,7 +49,9 @@ class Classifier(L.LightningModule):
     def configure_optimizers(self) -> dict:
         optimizer = make_optimizer(self.net, self.recipe)
         steps = self.schedule_steps or int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor((self.first_step + step) / steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: self._factor((self.first_step + step) / steps)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _factor(self, progress: float) -> float:

@@ -38,9 +38,7 @@ def build_external(
     return net
 
 
-def _torchvision(
-    name: str, input_shape: tuple[int, int, int], num_classes: int, args: dict[str, Any]
-) -> nn.Module:
+def _torchvision(name: str, input_shape: tuple[int, int, int], num_classes: int, args: dict[str, Any]) -> nn.Module:
     from torchvision import models
 
     known = models.list_models(module=models)
@@ -99,9 +97,7 @@ def _fit_channels(net: nn.Module, channels: int) -> None:
 def _square(input_shape: tuple[int, int, int]) -> int:
     _, height, width = input_shape
     if height != width:
-        raise UsageError(
-            f"torchvision's transformers take square images, not {height}x{width}: choose another"
-        )
+        raise UsageError(f"torchvision's transformers take square images, not {height}x{width}: choose another")
     return height
 
 

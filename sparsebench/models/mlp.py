@@ -13,9 +13,7 @@ __all__ = ["lenet_300_100", "mlp"]
 
 
 @network
-def mlp(
-    input_shape: tuple[int, int, int], num_classes: int, *, hidden: tuple[int, ...] = (100, 100, 100)
-) -> nn.Module:
+def mlp(input_shape: tuple[int, int, int], num_classes: int, *, hidden: tuple[int, ...] = (100, 100, 100)) -> nn.Module:
     """ReLU perceptron with the given hidden widths, (C, H, W) -> C*H*W -> hidden -> classes.
 
     >>> mlp((1, 8, 8), 10, hidden=(5,))

@@ -31,22 +31,16 @@ def render(folder: str | Path, board: Mapping[str, Any], figures: bool = True) -
     if figures:
         drawn += curves.accuracy_figure(cells, rows, board, folder / "curves")
         drawn += curves.dead_neuron_figure(rows, board, folder / "dead_neurons")
-    notes = [
-        f"Not trusted and left out: `{error.path.relative_to(folder)}`: {error.why}." for error in corrupt
-    ]
+    notes = [f"Not trusted and left out: `{error.path.relative_to(folder)}`: {error.why}." for error in corrupt]
     if left_out:
-        notes.append(
-            f"{left_out} records of another board version, protocol, task, sparsity or seed left out."
-        )
+        notes.append(f"{left_out} records of another board version, protocol, task, sparsity or seed left out.")
     page = markdown.page(
         cells, rows, table.overall(cells, rows, board), verdict.verdict(cells, rows, board), board, notes,
         [path.name for path in drawn if path.suffix == ".png"],
     )  # fmt: skip
     return [
         write_atomic(folder / "leaderboard.md", page),
-        write_atomic(
-            folder / "leaderboard.csv", rows.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        ),
+        write_atomic(folder / "leaderboard.csv", rows.to_csv(index=False, float_format="%.6g", lineterminator="\n")),
         *drawn,
     ]
 

@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 _TICKS = [99.9, 99.8, 99.5, 99, 98, 97, 96, 95, 93, 90, 85, 80, 70, 60, 50, 40, 30, 20, 10, 0]
 
 
-def accuracy_figure(
-    cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str, Any], stem: Path
-) -> list[Path]:
+def accuracy_figure(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str, Any], stem: Path) -> list[Path]:
     """Top-1 (%) against sparsity: means with 95 % intervals over seeds, the dense network dashed."""
     import matplotlib
 
@@ -83,9 +81,7 @@ def dead_neuron_figure(table: pd.DataFrame, board: Mapping[str, Any], stem: Path
             for place, task in enumerate(tasks):
                 axes = all_axes[row * len(tasks) + place]
                 for method in methods:
-                    line = table[(table["task"] == task) & (table["method"] == method)].sort_values(
-                        "sparsity"
-                    )
+                    line = table[(table["task"] == task) & (table["method"] == method)].sort_values("sparsity")
                     axes.plot(compression(line["sparsity"]), 100 * line[column], **look[method].line())
                 dense = table[(table["task"] == task) & (table["method"] == DENSE)][column]
                 if dense.notna().any():
@@ -127,9 +123,9 @@ def _accuracy_line(axes: Axes, line: pd.DataFrame, shift: float, style) -> None:
     half = np.nan_to_num(100 * line["top1_half"].to_numpy())
     # A wide interval may reach beyond 100 % accuracy, which a logarithm of the error does not know.
     reach = np.stack([np.minimum(half, 0.9 * error), half])
-    axes.errorbar(
-        compression(line["sparsity"]) + shift, error, yerr=reach, elinewidth=0.8, capsize=0, **style.line()
-    )[2][0].set_alpha(0.55)
+    axes.errorbar(compression(line["sparsity"]) + shift, error, yerr=reach, elinewidth=0.8, capsize=0, **style.line())[
+        2
+    ][0].set_alpha(0.55)
 
 
 def _dense(axes: Axes, row: pd.DataFrame) -> None:

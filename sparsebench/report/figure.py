@@ -48,9 +48,7 @@ class Style:
 def styles(methods: Sequence[str]) -> dict[str, Style]:
     """One style a method, by its place in the board's order."""
     n = len(_COLOURS)
-    return {
-        m: Style(_COLOURS[i % n], _MARKERS[(i + i // n) % n], i // n % 2 == 1) for i, m in enumerate(methods)
-    }
+    return {m: Style(_COLOURS[i % n], _MARKERS[(i + i // n) % n], i // n % 2 == 1) for i, m in enumerate(methods)}
 
 
 def compression(sparsity: float | np.ndarray) -> np.ndarray:

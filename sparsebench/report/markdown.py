@@ -94,9 +94,7 @@ def _made(cells: pd.DataFrame, board: Mapping[str, Any]) -> str:
         "hardware": "; ".join(distinct(cells["hardware"])),
         "commit": shown + (f" ({dirty} records from a modified tree)" if dirty else ""),
     }
-    return " · ".join(
-        f"{name}: {value}" if name != "Made by" else f"{name} {value}" for name, value in facts.items()
-    )
+    return " · ".join(f"{name}: {value}" if name != "Made by" else f"{name} {value}" for name, value in facts.items())
 
 
 def _dense_line(table: pd.DataFrame, task: str) -> str:
@@ -109,9 +107,7 @@ def _dense_line(table: pd.DataFrame, task: str) -> str:
 def _legend(grids: Sequence[Grid]) -> str:
     """Explains only the signs that occur."""
     texts = "".join(_styled(cell) for grid in grids for row in grid.rows for cell in row[1:])
-    signs = [
-        f"{'(n)' if sign == '(' else sign}: {meaning}" for sign, meaning in LEGEND.items() if sign in texts
-    ]
+    signs = [f"{'(n)' if sign == '(' else sign}: {meaning}" for sign, meaning in LEGEND.items() if sign in texts]
     if "±" not in texts:
         signs.insert(0, "Single runs: no spread is known, differences may be noise")
     return "**Bold**: the best mean. " + " ".join(f"{sign}." for sign in signs)

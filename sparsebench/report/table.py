@@ -28,9 +28,7 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     """One row a record: its cell, status, metrics (NaN where a cell failed), cost and provenance."""
     table = pd.DataFrame([_flat(record.data, record) for record in records], columns=_COLUMNS)
     numeric = [*AVERAGED, "chance"]
-    return table.astype(
-        dict.fromkeys(numeric, float) | dict.fromkeys(["ok", "collapsed", "audit_passed"], bool)
-    )
+    return table.astype(dict.fromkeys(numeric, float) | dict.fromkeys(["ok", "collapsed", "audit_passed"], bool))
 
 
 _COLUMNS = [
@@ -88,9 +86,7 @@ def leaderboard(cells: pd.DataFrame, seeds: int | None = None) -> pd.DataFrame:
     ``rank`` is by mean top1 within (task, sparsity); ``mark`` is "best", or "tie" where the seed-paired
     difference to the best has a 95 % interval that includes 0. Order: task, sparsity, rank, unranked last.
     """
-    counted = cells.assign(
-        failed=~cells["ok"], audit_failed=cells["ok"] & ~cells["audit_passed"], seeds=cells["ok"]
-    )
+    counted = cells.assign(failed=~cells["ok"], audit_failed=cells["ok"] & ~cells["audit_passed"], seeds=cells["ok"])
     grouped = counted.groupby(ROW, sort=False)
     counts = grouped[["seeds", "failed", "collapsed", "audit_failed"]].sum().astype(int)
     table = counts.join(grouped[AVERAGED].mean())

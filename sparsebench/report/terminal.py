@@ -43,9 +43,7 @@ def _print(console: Console, grid: Grid, title: str) -> None:
 
 
 def _rich(grid: Grid, title: str, intervals: bool) -> Table:
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for place, name in enumerate(grid.header):
         stacked = name if "%" in name else name.replace(" ", "\n")
         table.add_column(stacked, justify="left" if place == 0 else "right", no_wrap=True)

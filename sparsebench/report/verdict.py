@@ -45,9 +45,7 @@ def _leader(ranks: pd.DataFrame) -> list[str]:
     ahead = f"`{best}` has the best average rank, {ranks[best].mean():.2f} of {len(order)}"
     first = gaps[rest[0]]
     if first.low is None:
-        return [
-            f"{ahead}; {first.n} runs (task, seed) cannot tell ranks from noise, it takes {FEWEST_CLUSTERS}."
-        ]
+        return [f"{ahead}; {first.n} runs (task, seed) cannot tell ranks from noise, it takes {FEWEST_CLUSTERS}."]
     tied = [method for method in rest if not gaps[method].separated]
     if not tied:
         return [f"{ahead}, ahead of `{rest[0]}` by {_ranks(first)}: more than seed noise."]

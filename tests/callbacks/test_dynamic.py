@@ -5,10 +5,10 @@ from __future__ import annotations
 import lightning as L
 import pytest
 import torch
-from sparsebench.callbacks import DynamicSparsity, Pruner, RandomState
 from torch.nn.functional import cross_entropy
 
 from sparsebench.allocation import layer_counts
+from sparsebench.callbacks import DynamicSparsity, Pruner, RandomState
 from sparsebench.errors import UsageError
 from sparsebench.snapshot import state_digest
 

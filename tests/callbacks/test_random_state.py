@@ -8,6 +8,7 @@ import lightning as L
 import numpy
 import pytest
 import torch
+
 from sparsebench.callbacks import RandomState
 
 

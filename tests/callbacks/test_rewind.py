@@ -5,8 +5,8 @@ from __future__ import annotations
 import lightning as L
 import pytest
 import torch
-from sparsebench.callbacks import Iterative, OneShot, Pruner, RandomState, Rewind
 
+from sparsebench.callbacks import Iterative, OneShot, Pruner, RandomState, Rewind
 from sparsebench.errors import UsageError
 from sparsebench.snapshot import Snapshot, state_digest
 

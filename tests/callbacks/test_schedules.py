@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from sparsebench.callbacks.schedules import NAMED, Cubic, Iterative, Linear, OneShot, named
 
+from sparsebench.callbacks.schedules import NAMED, Cubic, Iterative, Linear, OneShot, named
 from sparsebench.errors import UsageError
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sparsebench.callbacks.upkeep import Upkeep
 from torch import nn
 
+from sparsebench.callbacks.upkeep import Upkeep
 from sparsebench.masks import Masks
 
 MASK = torch.arange(12).view(3, 4) % 3 == 0

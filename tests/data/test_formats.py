@@ -146,9 +146,7 @@ def test_tiny_imagenets_own_layout(tmp_path):
     train = write_images(folder / "train", ["n02/images", "n01/images"], 4, size=(64, 64), suffix=".JPEG")
     val = write_images(folder / "val", ["images"], 3, size=(64, 64), suffix=".JPEG")
     rows = [("0.JPEG", "n02"), ("1.JPEG", "n01"), ("2.JPEG", "n02")]
-    (folder / "val" / "val_annotations.txt").write_text(
-        "".join(f"{file}\t{name}\t0\t0\t9\t9\n" for file, name in rows)
-    )
+    (folder / "val" / "val_annotations.txt").write_text("".join(f"{file}\t{name}\t0\t0\t9\t9\n" for file, name in rows))
     source = load("tiny_imagenet", tmp_path)
     assert source.classes == ("n01", "n02")
     assert source.train.labels.tolist() == [0] * 4 + [1] * 4
@@ -176,11 +174,7 @@ def test_large_images_go_through_workers_reproducibly(photographs):
     assert first[0][0].shape == (4, 3, 224, 224)
     photographs._source.train.workers = 2
     again = list(loader)
-    assert all(
-        torch.equal(a, b)
-        for one, two in zip(first, again, strict=True)
-        for a, b in zip(one, two, strict=True)
-    )
+    assert all(torch.equal(a, b) for one, two in zip(first, again, strict=True) for a, b in zip(one, two, strict=True))
     loader.set_epoch(1)
     assert not torch.equal(next(iter(loader))[0], first[0][0])
 

@@ -38,13 +38,9 @@ def test_splits_are_the_whole_set_without_overlap(data):
     parts = [list(data.train_dataloader()), list(data.val_dataloader()), list(data.test_dataloader())]
     sizes = [sum(len(y) for _, y in part) for part in parts]
     assert sizes == [1197, 200, 400]
-    found = sorted(
-        (p, int(t)) for part in parts for x, y in part for p, t in zip(pixels(data, x), y, strict=True)
-    )
+    found = sorted((p, int(t)) for part in parts for x, y in part for p, t in zip(pixels(data, x), y, strict=True))
     bunch = load_digits()
-    truth = [
-        (im.astype(np.uint8).tobytes(), int(t)) for im, t in zip(bunch.images, bunch.target, strict=True)
-    ]
+    truth = [(im.astype(np.uint8).tobytes(), int(t)) for im, t in zip(bunch.images, bunch.target, strict=True)]
     assert found == sorted(truth)
 
 

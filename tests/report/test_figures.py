@@ -54,9 +54,7 @@ def test_points_stay_inside_whatever_the_sparsities(build, small_board, tmp_path
     curves.accuracy_figure(cells, leaderboard(cells, 1), board, tmp_path / "curves")
     axes = kept[0].axes[0]
     left, right = axes.get_xlim()
-    drawn = np.concatenate(
-        [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == len(sparsities)]
-    )
+    drawn = np.concatenate([line.get_xdata() for line in axes.lines if len(line.get_xdata()) == len(sparsities)])
     assert len(drawn) == 12 * len(sparsities)
     assert ((drawn > left) & (drawn < right)).all()
 

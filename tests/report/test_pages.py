@@ -39,9 +39,7 @@ def test_the_page_by_eye(tiny, results):
         "curves.png", "curves.svg", "dead_neurons.png", "dead_neurons.svg",
     ]  # fmt: skip
     page = paths[0].read_text()
-    assert page.startswith(
-        "# Tiny board\n\nMade by `sparsebench run tiny` · board: quick v1, protocol 1 · records: 6 "
-    )
+    assert page.startswith("# Tiny board\n\nMade by `sparsebench run tiny` · board: quick v1, protocol 1 · records: 6 ")
     assert "hardware: 2 x CPU · commit: 0123456\n" in page
     assert "Top-1 (%) by sparsity; dense network: 98.0 ± 0.0." in page
     assert "| method          |         93.8 % |" in page
@@ -89,11 +87,9 @@ def test_an_empty_board_renders(tmp_path, small_board):
 
 
 def test_a_board_of_failures_and_without_dense_rows_renders(build, results, small_board):
-    folder = results(
-        [build("digits-mlp", "lamp@imp", 0.5, 0, None), build("digits-vit", "lamp@imp", 0.5, 0, None)]
-    )
+    folder = results([build("digits-mlp", "lamp@imp", 0.5, 0, None), build("digits-vit", "lamp@imp", 0.5, 0, None)])
     page = report.render(folder, small_board)[0].read_text()
-    assert "1 cells did not run to their end" in page
+    assert "1 cell did not run to their end" in page
     assert "| `lamp@imp` | failed |" in page
 
 
@@ -102,9 +98,9 @@ def test_cells_say_why_they_are_not_ranked(build, results, tiny):
     bad = [{"rule": 2, "name": "zeros", "passed": False, "detail": ""}]
     board = {**board, "methods": [*board["methods"], "a@imp", "b@imp"]}
     extra = [build("t", "a@imp", 0.9375, s, 0.99, audit=bad) for s in (0, 1)]
-    page = report.render(
-        results([*records, *extra, build("t", "b@imp", 0.9375, 0, 0.1)]), board, figures=False
-    )[0].read_text()
+    page = report.render(results([*records, *extra, build("t", "b@imp", 0.9375, 0, 0.1)]), board, figures=False)[
+        0
+    ].read_text()
     assert "| `a@imp`         |   99.0 ± 0.0 † |" in page
     assert "| `b@imp`         |     10.0 ↓ (1) |" in page
     assert "| `a@imp`         | audit FAIL 2 |" in page

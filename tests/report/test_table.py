@@ -66,9 +66,7 @@ def test_marks_follow_the_paired_difference(build, small_board):
     assert dict(zip(rows["method"], rows["mark"], strict=True)) == {"a": "best", "b": "", "c": "tie"}
     one_seed = {**board, "seeds": [0]}
     _, rows, _, _ = tables([r for r in records if r.cell["seed"] == 0], one_seed)
-    assert sorted(rows["mark"]) == ["", "", "best"], (
-        "nothing is called a tie without an estimate of the noise"
-    )
+    assert sorted(rows["mark"]) == ["", "", "best"], "nothing is called a tie without an estimate of the noise"
 
 
 def test_who_is_not_ranked(build, build_all, small_board):
