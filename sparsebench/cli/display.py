@@ -18,8 +18,16 @@ class Display:
         self.live = self.console.is_terminal
         self._last = time.monotonic()
         self._began = time.monotonic()
-        columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, TextColumn("[dim]{task.fields[now]}"), console=self.console, transient=True)
+        self._bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[now]}"),
+            console=self.console,
+            transient=True,
+        )
         self._task = self._bar.add_task(title, total=None, now="starting workers")
 
     def __enter__(self) -> Display:
@@ -39,4 +47,6 @@ class Display:
             self._bar.update(self._task, completed=done, total=progress.total, now=now + failed)
         elif time.monotonic() - self._last > EVERY_SECONDS:
             self._last = time.monotonic()
-            self.console.print(f"{self._last - self._began:5.0f} s  {done}/{progress.total} jobs{failed}  {now}", highlight=False)
+            seconds = self._last - self._began
+            line = f"{seconds:5.0f} s  {done}/{progress.total} jobs{failed}  {now}"
+            self.console.print(line, highlight=False, soft_wrap=True)

@@ -25,7 +25,8 @@ def command(arguments) -> int:
         takes = ", ".join(f"{k}={v!r}" for k, v in row["arguments"].items())
         print(f"  {row['name']:<{width}}  {row['summary']}" + (f"  [{takes}]" if takes else ""))
     if arguments.kind == "methods":
-        print("\nwritten as criterion(args)/allocation@regime(args)+modifier(args), such as magnitude/erk@imp(rate=0.5)+shuffle")
+        print("\nwritten as criterion(args)/allocation@regime(args)+modifier(args),")
+        print("such as magnitude/erk@imp(rate=0.5)+shuffle")
     return 0
 
 
@@ -33,23 +34,25 @@ def _methods() -> Iterator[dict]:
     from sparsebench.allocation import allocation
     from sparsebench.registry import criterion, modifier, regime
 
-    for part, registry in (("criteria", criterion), ("allocations", allocation), ("regimes", regime), ("modifiers", modifier)):
-        yield from _entries(part, registry)
+    yield from _entries("criteria", criterion)
+    yield from _entries("allocations", allocation)
+    yield from _entries("regimes", regime)
+    yield from _entries("modifiers", modifier)
 
 
 def _models() -> Iterator[dict]:
     from sparsebench.registry import network
 
     yield from _entries("networks", network)
-    yield {"part": "by name", "name": "torchvision:NAME", "summary": "any classification network of torchvision", "arguments": {}}
-    yield {"part": "by name", "name": "timm:NAME", "summary": "any network of timm, if it is installed", "arguments": {}}
+    yield _row("by name", "torchvision:NAME", "any classification network of torchvision")
+    yield _row("by name", "timm:NAME", "any network of timm, if it is installed")
 
 
 def _datasets() -> Iterator[dict]:
     from sparsebench.registry import dataset
 
     yield from _entries("data sets", dataset)
-    yield {"part": "by path", "name": "imagefolder:PATH", "summary": "a folder with train/ and test/ or val/ of class folders", "arguments": {}}
+    yield _row("by path", "imagefolder:PATH", "a folder with train/ and test/ or val/ of class folders")
 
 
 def _tasks() -> Iterator[dict]:
@@ -57,8 +60,8 @@ def _tasks() -> Iterator[dict]:
 
     for task in TASKS.values():
         r = task.recipe
-        summary = f"{task.network} on {task.dataset}: {r.epochs} epochs, {r.optimizer} {r.rate:g}, {r.schedule}, batch {r.global_batch}"
-        yield {"part": "tasks", "name": task.name, "summary": summary, "arguments": {}}
+        how = f"{r.epochs} epochs, {r.optimizer} {r.rate:g}, {r.schedule}, batch {r.global_batch}"
+        yield _row("tasks", task.name, f"{task.network} on {task.dataset}: {how}")
 
 
 def _boards() -> Iterator[dict]:
@@ -66,10 +69,14 @@ def _boards() -> Iterator[dict]:
 
     for name in board.names():
         found = board.load(name)
-        yield {"part": "boards", "name": name, "summary": f"v{found.version}, {len(found.cells)} cells: {found.title}", "arguments": {}}
+        yield _row("boards", name, f"v{found.version}, {len(found.cells)} cells: {found.title}")
 
 
 def _entries(part: str, registry) -> Iterator[dict]:
     for name in registry.names():
         entry = registry.entry(name)
-        yield {"part": part, "name": name, "summary": entry.summary, "arguments": entry.params}
+        yield _row(part, name, entry.summary, entry.params)
+
+
+def _row(part: str, name: str, summary: str, arguments: dict | None = None) -> dict:
+    return {"part": part, "name": name, "summary": summary, "arguments": arguments or {}}

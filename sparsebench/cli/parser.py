@@ -67,7 +67,9 @@ def _run() -> Parser:
     p.add_argument("--data", type=str, help="folder of the data sets (default: $SPARSEBENCH_DATA, else ./data)")
     p.add_argument("--download", action="store_true", help="fetch a missing data set")
     p.add_argument("--accelerator", type=str, default="auto", help="cpu, gpu or auto")
-    p.add_argument("--checkpoint-seconds", type=float, default=60.0, help="least time between checkpoints of a training")
+    p.add_argument(
+        "--checkpoint-seconds", type=float, default=60.0, help="least time between checkpoints of a training"
+    )
     return p
 
 

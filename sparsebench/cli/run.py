@@ -87,7 +87,8 @@ def count_gpus() -> int:
 def default_workers(hardware: Hardware) -> int:
     if hardware.accelerator == "gpu":
         return max(1, count_gpus() // hardware.devices)
-    return max(1, len(os.sched_getaffinity(0)) // hardware.threads) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // hardware.threads)
 
 
 def tell(result: Result, board: boards.Board, arguments, seconds: float) -> int:
@@ -104,8 +105,8 @@ def tell(result: Result, board: boards.Board, arguments, seconds: float) -> int:
     else:
         page = folder / "leaderboard.md"
     show(folder, info)
-    done = f"{len(result.records)} cells done" + (f", {result.jobs} jobs in {seconds:.0f} s" if result.jobs else ", nothing to do")
-    print(f"{done}; leaderboard: {page}")
+    work = f"{result.jobs} jobs in {seconds:.0f} s" if result.jobs else "nothing to do"
+    print(f"{len(result.records)} cells done, {work}; leaderboard: {page}")
     for line in failures(result.failed, {cell.id: cell.label for cell in board.cells}):
         print(line, file=sys.stderr)
     return 1 if result.failed else 0

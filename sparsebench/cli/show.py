@@ -28,27 +28,43 @@ def find(cell: str, store: str, results: str) -> Path:
     if not found:
         raise UsageError(f"no record {cell!r} below {store} or {results}; ids are the file names of records there")
     if len(found) > 1:
-        raise UsageError(f"cell id {cell!r} fits {len(found)} records: {', '.join(sorted(found)[:5])}; give more digits")
+        some = ", ".join(sorted(found)[:5])
+        raise UsageError(f"cell id {cell!r} fits {len(found)} records: {some}; give more digits")
     return next(iter(found.values()))
 
 
 def _print(data: dict) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     console = Console()
-    cell = data["cell"]
-    console.print(f"[bold]{cell['task']}  {cell['method']}  sparsity {cell['sparsity']:g}  seed {cell['seed']}[/]  ({data['cell_id']})")
-    console.print(data["status"] + (f": {data['error']}" if data["error"] else "") + ("  collapsed: " + ", ".join(data["flags"]) if data["collapsed"] else ""))
+    cell, where = data["cell"], data["provenance"]
+    name = f"{cell['task']}  {cell['method']}  sparsity {cell['sparsity']:g}  seed {cell['seed']}"
+    console.print(f"[bold]{name}[/]  ({data['cell_id']})")
+    console.print(data["status"] + (f": {data['error']}" if data["error"] else ""))
+    if data["collapsed"]:
+        console.print("collapsed: " + ", ".join(data["flags"]))
     for title in ("metrics", "sparsity", "flops", "cost"):
-        table = Table(title=title, title_justify="left", show_header=False, box=None)
-        for key, value in data.get(title, {}).items():
-            if not isinstance(value, dict):
-                table.add_row(key, f"{value:.6g}" if isinstance(value, float) else str(value))
-        console.print(table)
+        console.print(_numbers(title, data.get(title, {})))
+    console.print(_audit(data["audit"]))
+    changed = " (changed)" if where.get("dirty") else ""
+    console.print(f"made by: {where.get('command')}  at {where.get('created')}, commit {where.get('commit')}{changed}")
+
+
+def _numbers(title: str, values: dict):
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    for key, value in values.items():
+        if not isinstance(value, dict):
+            table.add_row(key, f"{value:.6g}" if isinstance(value, float) else str(value))
+    return table
+
+
+def _audit(rules: list[dict]):
+    from rich.table import Table
+
     table = Table("rule", "name", "", "detail", title="audit", title_justify="left", box=None)
-    for rule in data["audit"]:
-        table.add_row(str(rule["rule"]), rule["name"], "[green]pass[/]" if rule["passed"] else "[red]FAIL[/]", rule["detail"])
-    console.print(table)
-    where = data["provenance"]
-    console.print(f"made by: {where.get('command')}  at {where.get('created')}, commit {where.get('commit')}{' (changed)' if where.get('dirty') else ''}")
+    for rule in rules:
+        verdict = "[green]pass[/]" if rule["passed"] else "[red]FAIL[/]"
+        table.add_row(str(rule["rule"]), rule["name"], verdict, rule["detail"])
+    return table

@@ -15,7 +15,8 @@ def command(arguments) -> int:
     cells, stages = store.done_cells() & set(whole.cells), store.done_stages() & set(whole.stages)
     print(f"board {board.name} v{board.version}: {board.title}")
     print(f"cells   {len(cells)} of {len(whole.cells)} done")
-    print(f"stages  {len(stages)} of {len(whole.stages)} done ({whole.trainings} trainings stand for {whole.trainings_unshared})")
+    shared = f"{whole.trainings} trainings stand for {whole.trainings_unshared}"
+    print(f"stages  {len(stages)} of {len(whole.stages)} done ({shared})")
     missing = Counter(c.method.name for name, c in whole.cells.items() if name not in cells)
     for method, count in missing.items():
         print(f"  {method}: {count} cells to go")

@@ -28,7 +28,6 @@ def grasp(
     *,
     temperature: float = 200.0,
 ) -> dict[str, Tensor]:
-    """Scores ``w * Hg``, one tensor a parameter, of the parameter's shape.
 
     The temperature divides what ``model(...)`` returns.
     """

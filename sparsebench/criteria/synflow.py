@@ -3,7 +3,7 @@
     R = sum of outputs of the network with all parameters replaced by |.| on one input of ones
     score = |w * dR/dw|        100 rounds, density d^(k/100) after round k
 
-Evaluation mode, float64: in float32 the flow of a deep network overflows. Source: Tanaka et al. 2020,
+The batches give only the shape of the input. Evaluation mode, float64: in float32 the flow of a deep network overflows. Source: Tanaka et al. 2020,
 arXiv:2006.05467 (Algorithm 1).
 """
 
@@ -21,7 +21,6 @@ from sparsebench.scoring import gradients
 
 @criterion(regime="init", needs="model", mode="eval", per_class=1, rounds=100, paper="2006.05467")
 def synflow(model: nn.Module, params: dict[str, Tensor], batches: Iterable, loss: Callable) -> dict[str, Tensor]:
-    """Scores of the masked network; the batches give only the shape of the input."""
     state = {n: _linear(t) for n, t in [*model.named_parameters(), *model.named_buffers()]}
     flow = {name: state[name].requires_grad_() for name in params}
     first = next(iter(batches))
