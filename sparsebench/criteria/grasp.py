@@ -4,6 +4,7 @@
 
 Removing the smallest scores lowers the squared gradient norm least. H g comes from differentiating
 ``sum(g_stop * g)``; with several batches or ranks g_stop is the mean over all of them.
+The temperature divides what ``model(...)`` returns.
 Source: Wang et al. 2020, arXiv:2002.07376 (eq. 8; the released code keeps the largest ``w * Hg``).
 """
 
@@ -28,9 +29,6 @@ def grasp(
     *,
     temperature: float = 200.0,
 ) -> dict[str, Tensor]:
-
-    The temperature divides what ``model(...)`` returns.
-    """
     batches = list(batches)
     weights = list(params.values())
 

@@ -3,8 +3,8 @@
     R = sum of outputs of the network with all parameters replaced by |.| on one input of ones
     score = |w * dR/dw|        100 rounds, density d^(k/100) after round k
 
-The batches give only the shape of the input. Evaluation mode, float64: in float32 the flow of a deep network overflows. Source: Tanaka et al. 2020,
-arXiv:2006.05467 (Algorithm 1).
+The batches give only the shape of the input. Evaluation mode, float64: in float32 the flow of a deep
+network overflows. Source: Tanaka et al. 2020, arXiv:2006.05467 (Algorithm 1).
 """
 
 from __future__ import annotations
