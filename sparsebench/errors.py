@@ -21,5 +21,5 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str) -> UsageErro
     "unknown method 'magnitud': did you mean 'magnitude'? (all of them: sparsebench list methods)"
     """
     near = get_close_matches(name, sorted(known), n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return UsageError(f"unknown {kind} {name!r}: {hint}(all of them: {where})")
+    hint = f": did you mean {near[0]!r}?" if near else ""
+    return UsageError(f"unknown {kind} {name!r}{hint} (all of them: {where})")

@@ -63,7 +63,8 @@ class Method:
             "scoring_mode": traits.get("mode", "eval"),
             "scoring_examples": data,
             "scoring_rounds": traits.get("rounds", 1),
-            "optimizer": "fresh at the start of every training",
+            "source": self.scorer.source if self.scorer else None,
+            "optimizer": "fresh at the start of every training, or the rewind point's",
             "data_order": "new in every training, equal between methods of one seed",
         }
 
@@ -125,12 +126,10 @@ def from_file(path: str, wanted: str | None = None) -> list[str]:
     Raises:
         UsageError: the file cannot be imported (path, line, error) or defines no method.
     """
-    file = Path(path).resolve()
-    names = [n for registry in (criterion, regime, modifier) for n in registry.add_file(file)]
-    import_file(file)
+    names = register(path)
     if wanted:
         return [wanted]
-    declared = _declared_methods(file)
+    declared = _declared_methods(Path(path))
     if declared:
         return declared
     methods = [n for n in names if n in criterion.entries]
@@ -142,9 +141,18 @@ def from_file(path: str, wanted: str | None = None) -> list[str]:
     return methods
 
 
+def register(path: str) -> list[str]:
+    """Read and import a user's file of criteria, regimes and modifiers; returns what it defines."""
+    file = Path(path).resolve()
+    names = [name for registry in (criterion, regime, modifier) for name in registry.add_file(file)]
+    import_file(file)
+    return names
+
+
 def _declared_methods(file: Path) -> list[str]:
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and any(getattr(t, "id", "") == "METHODS" for t in node.targets):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if isinstance(node, ast.Assign | ast.AnnAssign) and any(getattr(t, "id", "") == "METHODS" for t in targets):
             return list(ast.literal_eval(node.value))
     return []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy
@@ -17,6 +18,8 @@ from torch.utils._pytree import tree_map
 from sparsebench.errors import UsageError
 from sparsebench.registry import criterion
 from sparsebench.scope import Scope, scope_of
+
+NEEDS = ("weight", "random", "gradient", "model")
 
 Loss = Callable[[Callable, Any], Tensor]
 """``loss(model, batch)``: the mean loss over the examples of one batch, a scalar."""
@@ -60,7 +63,8 @@ def scores(
         the random state are as before.
 
     Raises:
-        UsageError: unknown criterion or argument, data missing, or a weight the loss does not depend on.
+        UsageError: unknown criterion or argument, data missing, a weight the loss does not depend on, or a
+            score that has not its weight's shape.
 
     >>> net = nn.Linear(2, 1, bias=False)
     >>> bool((scores(net, "magnitude")["weight"] == net.weight.abs()).all())
@@ -75,21 +79,29 @@ def scores(
     needs = entry.traits.get("needs", "weight")
     if needs in ("gradient", "model") and data is None:
         raise UsageError(f"criterion {name!r} needs data: pass data=batches of (inputs, labels)")
-    score = criterion.get(name)
+    if needs not in NEEDS:
+        raise UsageError(f"criterion {name!r}: needs={needs!r} is not one of {', '.join(NEEDS)}")
+    score = partial(criterion.get(name), **arguments)
     params = (scope or scope_of(model)).prunable
     with untouched(model, train=entry.traits.get("mode") == "train"):
         batches = () if data is None else on_device(data, next(iter(params.values())).device)
-        if needs == "weight":
-            return {n: score(p.detach(), **arguments) for n, p in params.items()}
-        if needs == "random":
-            generator = torch.Generator().manual_seed(seed)
-            return {n: score(p.detach(), generator, **arguments) for n, p in params.items()}
-        if needs == "gradient":
-            grads = mean_gradients(model, params, batches, loss or cross_entropy)
-            return {n: score(p.detach(), grads[n], **arguments) for n, p in params.items()}
-        if needs == "model":
-            return score(model, params, batches, loss or cross_entropy, **arguments)
-    raise UsageError(f"criterion {name!r}: needs={needs!r} is not one of weight, random, gradient, model")
+        raw = _ask(score, needs, model, params, batches, loss or cross_entropy, seed)
+    for n, p in params.items():
+        if n not in raw or raw[n].shape != p.shape:
+            got = tuple(raw[n].shape) if n in raw else "no score"
+            raise UsageError(f"criterion {name!r}: {got} for {n!r}; a score has its weight's shape {tuple(p.shape)}")
+    return raw
+
+
+def _ask(score: Callable, needs: str, model: nn.Module, params: dict, batches: Any, loss: Loss, seed: int) -> dict:
+    """Call a criterion with what it needs."""
+    if needs == "model":
+        return score(model, params, batches, loss)
+    if needs == "gradient":
+        grads = mean_gradients(model, params, batches, loss)
+        return {n: score(p.detach(), grads[n]) for n, p in params.items()}
+    further = (torch.Generator().manual_seed(seed),) if needs == "random" else ()
+    return {n: score(p.detach(), *further) for n, p in params.items()}
 
 
 @contextmanager

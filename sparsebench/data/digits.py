@@ -17,7 +17,7 @@ TEST_IMAGES = 400
 TEST_DIGEST = "e0c7c48b9f6a2648"
 
 
-@dataset(augment="none", validation=200, split="113467e0c8c8edcd")
+@dataset(embedded=True, augment="none", validation=200, split="113467e0c8c8edcd")
 def digits(root: Path, *, download: bool = False) -> Source:
     """1,797 grey 8x8 handwritten digits of scikit-learn (UCI): 1,197 train, 200 validation, 400 test."""
     from sklearn.datasets import load_digits

@@ -83,9 +83,9 @@ class Board:
             chosen = dict.fromkeys(tasks)
             board = replace(board, tasks=tuple(mine[n] if n in mine else _not_here(n, mine, self.name) for n in chosen))
         if seeds is not None:
-            board = replace(board, seeds=_seeds(list(seeds)))
+            board = replace(board, seeds=_some("seeds", _seeds(list(seeds)), self))
         if sparsities is not None:
-            board = replace(board, sparsities=_sparsities(list(sparsities)))
+            board = replace(board, sparsities=_some("sparsities", _sparsities(list(sparsities)), self))
         return board.checked()
 
     def checked(self) -> Board:
@@ -232,3 +232,16 @@ def _seeds(values: list) -> tuple[int, ...]:
 
 def _not_here(name: str, mine: dict[str, Task], board: str) -> Task:
     raise unknown("task", name, mine, f"board {board!r} has {', '.join(mine)}")
+
+
+def _some(what: str, wanted: tuple, board: Board) -> tuple:
+    """A part of a board's seeds or sparsities; a frozen board has no others."""
+    known = getattr(board, what)
+    for value in wanted:
+        if value not in known:
+            listed = ", ".join(f"{v:g}" for v in known)
+            raise UsageError(
+                f"board {board.name!r} has the {what} {listed}, not {value:g}: a board is frozen; "
+                "for others copy its YAML under a name of its own"
+            )
+    return wanted

@@ -32,7 +32,6 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
     data = task_data(cell, context.hardware)
     net = initial_net(cell.task, cell.seed, data.input_shape, data.num_classes)
     net.to(context.hardware.device)
-    keys = set(net.state_dict())
     masks = load_stage(job.chain[-1], store, net)
     masks = masks and masks.to(context.hardware.device)
     chain = [store.stage_report(stage) for stage in job.chain]
@@ -50,6 +49,7 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
     if by_chance:
         flags.append("accuracy at chance level")
     is_collapsed = bool(flags)
+    losses = [loss for report in chain for loss in report["losses"]]
     where = provenance(
         precision=cell.task.recipe.precision,
         world_size=context.hardware.devices,
@@ -63,11 +63,9 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
         net,
         masks,
         cell.sparsity,
-        world_size=context.hardware.devices,
-        same_keys=set(net.state_dict()) == keys,
         test_reads=reads,
         flagged=is_collapsed,
-        should_be_flagged=by_chance or bool(masks and masks.emptied),
+        should_be_flagged=by_chance or bool(masks and masks.emptied) or None in losses,
         differences=differences(where, dense),
     )
     record = Record(
@@ -102,7 +100,7 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
                 "speedup": cost_of_image.dense / max(cost_of_image.sparse, 1),
             },
             "cost": cost(chain, job, cost_of_image.dense),
-            "curves": {"losses": [loss for report in chain for loss in report["losses"]]},
+            "curves": {"losses": losses},
             "provenance": where,
             "fingerprint": cell.method.fingerprint(),
             "audit": verdicts,

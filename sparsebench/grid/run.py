@@ -18,6 +18,7 @@ from sparsebench.launchers.inline import InlineLauncher
 from sparsebench.launchers.local import LocalLauncher
 from sparsebench.protocol import PROTOCOL
 from sparsebench.record import SCHEMA, CorruptRecord, Record, record_path
+from sparsebench.registry import dataset
 
 LAUNCHERS = {"local": LocalLauncher, "inline": InlineLauncher}
 ATTEMPTS = 3
@@ -51,10 +52,13 @@ def run(
     for _ in range(ATTEMPTS):
         done, notes = store.readable_records(set(whole.cells))
         result.notes += notes
-        jobs, waits = dependencies(whole, whole.needed(store.done_stages(), done), [c for c in whole.cells if c not in done])
+        to_do = [cell for cell in whole.cells if cell not in done]
+        jobs, waits = dependencies(whole, whole.needed(store.done_stages(), done), to_do)
         result.jobs += len(jobs)
         if not jobs:
-            break
+            result.records = done
+            return result
+        fetch_data(board, context)
         crew = LAUNCHERS[launcher](max(1, min(workers, len(jobs))), context)
         try:
             progress = drive(jobs, waits, crew, listener)
@@ -62,32 +66,54 @@ def run(
             crew.close(kill=True)
             raise
         crew.close()
-        result.failed = {name.removeprefix("cell:"): error for name, error in progress.failed.items() if name.startswith("cell:")}
+        failed = {name: error for name, error in progress.failed.items() if name.startswith("cell:")}
+        result.failed = {name.removeprefix("cell:"): error for name, error in failed.items()}
         if not progress.damaged:
             break
         for stage in progress.damaged:
             with suppress(FileNotFoundError):
-                result.notes.append(f"stage {stage} is damaged; set aside as {store.set_aside(store.stage(stage))}, computed again")
+                aside = store.set_aside(store.stage(stage))
+                result.notes.append(f"stage {stage} is damaged; set aside as {aside}, computed again")
     result.records, notes = store.readable_records(set(whole.cells))
     result.notes += notes
     result.failed = {cell: error for cell, error in result.failed.items() if cell not in result.records}
     return result
 
 
+def fetch_data(board: Board, context: Context) -> None:
+    """Make sure that data sets on disk are there, before any work starts; one process decodes them for all.
+
+    Raises:
+        UsageError: files are missing: where they were looked for and what to do.
+    """
+    embedded = {name for name, entry in dataset.entries.items() if entry.traits.get("embedded")}
+    for name in sorted({task.dataset for task in board.tasks} - embedded):
+        from sparsebench.data import load
+
+        load(name, context.hardware.data_root, context.hardware.download)
+
+
 def publish(board: Board, result: Result, results: Path) -> None:
-    """Write the records to ``results/<board>/<method>/``; a record of the same cell under older settings gives way."""
+    """Write the records to ``results/<board>/<method>/``.
+
+    A record of the same cell under older settings gives way, and so does one of an older version of a user's
+    method file: a row never mixes two methods.
+    """
+    wanted: dict[Path, dict] = {}
     for cell in board.cells:
         record = result.records.get(cell.id)
-        if record is None and cell.id not in result.failed:
-            continue
-        path = record_path(results, board.name, cell.method.name, cell.id)
-        data = dict(record.data) if record else failed_record(cell, result.failed[cell.id])
-        # Another board may have named the same cell by other words.
-        data |= {"board": board.name, "board_version": board.version, "cell": cell.key()}
+        if record or cell.id in result.failed:
+            data = dict(record.data) if record else failed_record(cell, result.failed[cell.id])
+            # Another board may have named the same cell by other words.
+            data |= {"board": board.name, "board_version": board.version, "cell": cell.key()}
+            wanted[record_path(results, board.name, cell.method.name, cell.id)] = data
+    for path, data in wanted.items():
         if not _same(path, data):
             Record(data).save(path)
-        for other in path.parent.glob("*.json"):
-            if other != path and _key(other) == data["cell"]:
+    for folder in {path.parent for path in wanted}:
+        mine = [data for path, data in wanted.items() if path.parent == folder]
+        for other in set(folder.glob("*.json")) - set(wanted):
+            if _gives_way(other, mine):
                 os.remove(other)
 
 
@@ -120,8 +146,16 @@ def _same(path: Path, data: dict) -> bool:
     return {k: v for k, v in old.items() if k != "digest"} == {k: v for k, v in data.items() if k != "digest"}
 
 
-def _key(path: Path) -> dict | None:
+def _gives_way(path: Path, mine: list[dict]) -> bool:
     try:
-        return Record.load(path).cell
+        old = Record.load(path).data
     except CorruptRecord:
-        return None
+        return False
+    return any(old["cell"] == data["cell"] for data in mine) or _sources(old) != _sources(mine[0])
+
+
+def _sources(data: dict) -> set[str]:
+    """Digests of the user's files that a record's method is made of."""
+    phases = data["settings"].get("phases", ())
+    scorers = [p.get("scorer") or (p.get("pruner") or {}).get("scorer") for p in phases]
+    return {scorer["source"] for scorer in scorers if scorer and scorer.get("source")}

@@ -16,13 +16,25 @@ from sparsebench.files import write_atomic
 from sparsebench.functional import next_masks
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.plan import Stage
-from sparsebench.grid.state import State, data_of, fresh_report, initial_net, shuffled, top1
+from sparsebench.grid.state import (
+    UNTOUCHED,
+    State,
+    data_of,
+    digests_of_ranks,
+    fingerprint,
+    fresh_report,
+    initial_net,
+    shuffled,
+    top1,
+)
 from sparsebench.grid.store import CorruptStage, Store
 from sparsebench.grid.training import scoring_data, train
 from sparsebench.masks import Masks
 from sparsebench.phases import Phase, Prune, Reinit, Rewind, Shuffle, Train, describe
 from sparsebench.protocol import derived_seed
 from sparsebench.snapshot import state_digest
+
+DENSE_KEYS = "state_dict keys are those of the dense network"
 
 
 def run_stage(stage: Stage, store: Store, hardware: Hardware) -> None:
@@ -38,6 +50,17 @@ def run_stage(stage: Stage, store: Store, hardware: Hardware) -> None:
         state.report["val_top1"] = top1(state.net, data.val_dataloader())
         state.report["wall_seconds"] = time.perf_counter() - began
         save(state, store)
+
+
+def audit_stage(state: State, keys: set[str], test_reads: int, hardware: Hardware) -> None:
+    """Note what holds of every stage, whatever its phases: rules 4, 5 and 8."""
+    if state.masks is not None:
+        digests = digests_of_ranks(state.masks)
+        same = len(set(digests)) == 1 and len(digests) == hardware.devices
+        state.note(4, same, f"{len(set(digests))} digest(s) on {len(digests)} of {hardware.devices} process(es)")
+    odd = sorted(keys ^ set(state.net.state_dict()))
+    state.note(5, not odd, f"state_dict keys differ from the dense network's: {', '.join(odd[:3])}" if odd else DENSE_KEYS)
+    state.note(8, test_reads == 0, f"test set read {test_reads} time(s) while training")
 
 
 def task_data(stage: Stage, hardware: Hardware):
@@ -74,9 +97,12 @@ def load_stage(name: str, store: Store, net) -> Masks | None:
     report = store.stage_report(name)
     folder = store.stage(name)
     try:
-        net.load_state_dict(load_file(folder / "weights.safetensors"))
+        # Keys too many are rule 5's to report; keys that are missing leave nothing to evaluate.
+        missing, _ = net.load_state_dict(load_file(folder / "weights.safetensors"), strict=False)
     except (SafetensorError, RuntimeError, OSError) as error:
         raise CorruptStage(name, f"{folder / 'weights.safetensors'}: {error}") from None
+    if missing:
+        raise CorruptStage(name, f"{folder / 'weights.safetensors'}: lacks {', '.join(missing[:3])}")
     return Masks.load(folder / "masks.safetensors") if "masks.safetensors" in report["files"] else None
 
 
@@ -95,7 +121,7 @@ def _(phase: Train, state: State, store: Store, data, hardware: Hardware) -> Non
 
 @perform.register
 def _(phase: Prune, state: State, store: Store, data, hardware: Hardware) -> None:
-    before, began = state_digest(state.net), time.perf_counter()
+    before, began = fingerprint(state.net), time.perf_counter()
     seed = derived_seed(state.seed, "masks")
     previous, notes = state.masks, []
     state.masks = next_masks(
@@ -110,7 +136,7 @@ def _(phase: Prune, state: State, store: Store, data, hardware: Hardware) -> Non
         **phase.scorer.arguments,
     )
     state.report["score_seconds"] += time.perf_counter() - began
-    state.note(7, state_digest(state.net) == before, "weights and buffers after scoring equal those before")
+    state.note(7, fingerprint(state.net) == before, UNTOUCHED)
     if previous is not None:
         state.note(3, state.masks.nested_in(previous), f"{state.masks.kept} kept within {previous.kept}")
     for text in [*notes, *(f"layer {name} emptied" for name in state.masks.emptied)]:
@@ -128,7 +154,7 @@ def _(phase: Rewind, state: State, store: Store, data, hardware: Hardware) -> No
         expected = store.stage_report(point)["final_digest"]
     else:
         state.net = initial_net(state.task, state.seed, data.input_shape, data.num_classes).to(hardware.device)
-        expected = initial_digest(state.stage, store)
+        expected = initial_digest(state, store)
         state.optimizer = None
     state.note(6, state_digest(state.net) == expected, f"equal by digest to the state at {phase.to:g} of the dense training")
     state.start = phase.to
@@ -148,11 +174,12 @@ def _(phase: Reinit, state: State, store: Store, data, hardware: Hardware) -> No
     state.optimizer = None
 
 
-def initial_digest(stage: Stage, store: Store) -> str:
+def initial_digest(state: State, store: Store) -> str:
     """What the first stage of the chain recorded of its initial network."""
-    report = store.stage_report(stage.parent)
+    report, parent = state.report, state.stage.parent
     while "initial_digest" not in report:
-        report = store.stage_report(report["parent"])
+        report = store.stage_report(parent)
+        parent = report["parent"]
     return report["initial_digest"]
 
 

@@ -7,9 +7,11 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from sparsebench.grid.plan import Stage
+from sparsebench import tree
 from sparsebench.masks import Masks
 from sparsebench.models import build
 from sparsebench.protocol import derived_seed
@@ -46,6 +48,30 @@ class State:
     def flag(self, text: str) -> None:
         if text not in self.report["flags"]:
             self.report["flags"].append(text)
+
+
+UNTOUCHED = "weights, buffers, gradients, modes and random state after scoring equal those before"
+
+
+def fingerprint(net: nn.Module) -> str:
+    """Hash of all that scoring must leave alone: weights, buffers, gradients, modes and torch's random state."""
+    return tree.digest(
+        {
+            "state": net.state_dict(),
+            "gradients": [p.grad for p in net.parameters()],
+            "modes": [module.training for module in net.modules()],
+            "random": torch.get_rng_state(),
+        }
+    )
+
+
+def digests_of_ranks(masks: Masks) -> list[str]:
+    """The masks' digest on every process of this training."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [masks.digest()]
+    digests = [""] * dist.get_world_size()
+    dist.all_gather_object(digests, masks.digest())
+    return digests
 
 
 def fresh_report() -> dict[str, Any]:
@@ -98,5 +124,3 @@ def logits(net: nn.Module, batches: Any) -> tuple[Tensor, Tensor]:
 def top1(net: nn.Module, batches: Any) -> float:
     z, y = logits(net, batches)
     return float((z.argmax(1) == y).double().mean())
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 import warnings
 from math import isfinite
@@ -15,68 +16,11 @@ import torch
 from sparsebench.callbacks import DynamicSparsity, Pruner, RandomState
 from sparsebench.callbacks.schedules import Cubic
 from sparsebench.grid.hardware import Hardware
-from sparsebench.grid.state import State
+from sparsebench.grid.state import UNTOUCHED, State
+from sparsebench.grid.watch import Checkpoint, GradualPruner, KeepOptimizer, LossCurve
 from sparsebench.models.classifier import Classifier
 from sparsebench.phases import Dynamic, Gradual, Train
 from sparsebench.protocol import derived_seed
-from sparsebench.snapshot import Snapshot
-
-
-class Checkpoint(L.Callback):
-    """Saves the training at the end of an epoch, at most every so many seconds; atomically."""
-
-    def __init__(self, path: Path, every_seconds: float):
-        self.path, self.every = path, every_seconds
-        self._last = time.monotonic()
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if time.monotonic() - self._last < self.every:
-            return
-        temporary = self.path.with_suffix(".tmp")
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            os.replace(temporary, self.path)
-        self._last = time.monotonic()
-
-
-class LossCurve(L.Callback):
-    """Mean training loss of every epoch, summed on the device and read once an epoch."""
-
-    def __init__(self) -> None:
-        self.losses: list[float] = []
-        self._sum: torch.Tensor | None = None
-        self._batches = 0
-
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs, *_) -> None:
-        self._sum = outputs["loss"].clone() if self._sum is None else self._sum.add_(outputs["loss"])
-        self._batches += 1
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self._sum is not None:
-            self.losses.append(float(self._sum) / self._batches)
-        self._sum, self._batches = None, 0
-
-    def state_dict(self) -> dict:
-        return {"losses": list(self.losses)}
-
-    def load_state_dict(self, state: dict) -> None:
-        self.losses = list(state["losses"])
-
-
-class KeepOptimizer(L.Callback):
-    """Brings optimiser state in at the start and takes it out at the end."""
-
-    def __init__(self, state: dict | None):
-        self.state, self.end = state, None
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self.state and trainer.global_step == 0:
-            for optimizer, state in zip(trainer.optimizers, self.state["optimizers"], strict=True):
-                fresh = optimizer.state_dict()
-                optimizer.load_state_dict({"state": state["state"], "param_groups": fresh["param_groups"]})
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.end = Snapshot.take(torch.nn.Module(), trainer.optimizers).tree
 
 
 def train(state: State, phase: Train, data, checkpoint: Path, hardware: Hardware) -> None:
@@ -110,6 +54,8 @@ def train(state: State, phase: Train, data, checkpoint: Path, hardware: Hardware
     report["losses"] += [loss if isfinite(loss) else None for loss in curve.losses]
     if not all(map(isfinite, curve.losses)):
         state.flag("training loss not finite")
+    if state.optimizer:
+        state.note(6, optimizer.restored, "optimiser began with the state recorded at the rewind point")
     if pruner:
         audit_pruner(state, pruner, phase)
         state.masks = pruner.masks.to("cpu")
@@ -152,7 +98,15 @@ def fit(module: Classifier, data, epochs: int, callbacks: list, checkpoint: Path
         # Lightning trains in the mode it finds: batch norm left in evaluation mode would not learn.
         module.train()
         resume = str(checkpoint) if readable(checkpoint) else None
-        trainer.fit(module, train_dataloaders=data.train_dataloader(), ckpt_path=resume, weights_only=True if resume else None)
+        on_interrupt = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(module, train_dataloaders=data.train_dataloader(), ckpt_path=resume, weights_only=True if resume else None)
+        except SystemExit as stop:
+            # Lightning turns Ctrl-C into exit code 1 and switches it off; the grid wants to know.
+            if isinstance(stop.__context__, KeyboardInterrupt):
+                signal.signal(signal.SIGINT, on_interrupt)
+                raise KeyboardInterrupt from None
+            raise
 
 
 def readable(checkpoint: Path) -> bool:
@@ -176,7 +130,7 @@ def make_pruner(state: State, phase: Train, data) -> Pruner | None:
     match phase.pruner:
         case Gradual(scorer, sparsity, begin, end, interval):
             schedule = Cubic(begin, end, interval or every)
-            return Pruner(
+            return GradualPruner(
                 f"{scorer.criterion}/{scorer.allocation}", sparsity, schedule=schedule, on="net", seed=seed,
                 data=lambda: scoring_data(scorer.criterion, data, seed), **scorer.arguments,
             )  # fmt: skip
@@ -200,7 +154,10 @@ def scoring_data(criterion_name: str, data, seed: int) -> list:
 def audit_pruner(state: State, pruner: Pruner, phase: Train) -> None:
     state.note(2, pruner.leaked == 0, f"{pruner.leaked} pruned entries of weights or optimiser state were not 0")
     kept = [entry["kept"] for entry in pruner.history]
-    if isinstance(phase.pruner, Gradual):
+    if isinstance(pruner, GradualPruner):
+        state.note(7, pruner.untouched, UNTOUCHED)
+        for text in pruner.notes:
+            state.flag(text)
         state.note(3, all(e["nested"] for e in pruner.history), f"{len(kept)} nested updates")
     if isinstance(phase.pruner, Dynamic):
         state.note(3, len(set(kept)) == 1, f"{len(kept) - 1} updates at {kept[0]} kept weights")

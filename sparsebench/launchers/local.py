@@ -103,8 +103,8 @@ def prepare(context: Context) -> None:
     """Threads and the user's method files, in the process that does the work."""
     import torch
 
-    from sparsebench.methods import from_file
+    from sparsebench.methods import register
 
     torch.set_num_threads(context.hardware.threads)
     for file in context.method_files:
-        from_file(file)
+        register(file)

@@ -55,6 +55,7 @@ class ActivationCounts(Trace):
         self.smooth: dict[str, SmoothSite] = {}
         self.order: list[str] = []
         self.examples = 0
+        self._scratch = torch.empty(0)
         self._linear: torch.Size | None = None
         self._convolution: torch.Size | None = None
 
@@ -66,27 +67,42 @@ class ActivationCounts(Trace):
             self._linear = out.shape
         elif name.startswith("conv") and isinstance(out, Tensor):
             self._convolution, self._linear = out.shape, None
-        elif is_relu(name, args, kwargs) and out.is_floating_point() and out.ndim > 1:
+        elif is_relu(name, args, kwargs):
             self._count_relu(out)
         return out
 
     def _count_relu(self, out: Tensor) -> None:
         name = self.site()
+        if not out.is_floating_point() or out.ndim < 2:
+            return
         if name not in self.relus:
             self.order.append(name)
             self.relus[name] = self._new_site(out)
         site = self.relus[name]
-        sign = out.sign()  # 0 or 1; a float sum of them is many times faster than counting bools
-        units = sign.flatten(0, -2) if site.features_last else sign
+        units = out.flatten(0, -2) if site.features_last else out
         if units.shape[1:] != site.alive.shape:
             raise UsageError(
                 f"the units of {name!r} changed from {tuple(site.alive.shape)} to {tuple(units.shape[1:])} "
                 "between batches: dead-neuron rates are per unit; pass inputs of one size"
             )
-        site.alive += units.sum(0, dtype=torch.float32).long()
+        site.alive += self._nonzero(units)
         site.outputs += units.shape[0]
-        if site.channels is not None:
-            site.channels += out.flatten(2).amax(2).sign().sum(0, dtype=torch.float32).long()
+        if site.channels is not None:  # outputs are not negative: a sum is zero only if all its terms are
+            site.channels += self._nonzero(out.sum(tuple(range(2, out.ndim))))
+
+    def _nonzero(self, x: Tensor) -> Tensor:
+        """How many of the values along dimension 0 are positive; of values that are 0 or more.
+
+        A float sum of signs is many times faster than counting bools. It is taken in memory order, and the
+        signs are written to the same memory every time: fresh pages cost more than the arithmetic.
+        """
+        in_order = x.movedim(1, -1) if x.ndim == 4 and not x.is_contiguous() else x
+        kept = self._scratch
+        if (kept.dtype, kept.device) != (x.dtype, x.device) or kept.numel() < x.numel():
+            self._scratch = torch.empty(x.numel(), dtype=x.dtype, device=x.device)
+        signs = torch.sign(in_order, out=self._scratch[: x.numel()].view(in_order.shape))
+        count = signs.sum(0, dtype=torch.float32).long()
+        return count if in_order is x else count.movedim(-1, 0)
 
     def _new_site(self, out: Tensor) -> ReluSite:
         features_last = out.ndim > 2 and self._is_features_last(out)

@@ -68,6 +68,8 @@ class _Reach(Trace):
             (x,), *_ = take(args, kwargs, "input")
             self.sites[self.site()] = x != 0
             return x
+        if name in SMOOTH:
+            self.site()  # takes a number in the module, as where activations are counted
         if name in SMOOTH or name in _NORMS:
             return take(args, kwargs, "input")[0][0]
         if name in _SUMS:

@@ -61,6 +61,7 @@ def overall_grid(summary: pd.DataFrame) -> Grid:
     """Methods over the whole board, from :func:`sparsebench.report.table.overall`."""
     header = ["method", "average rank", "95 % interval", "drop", "collapsed", "epochs", "cells"]
     rows = []
+    first = summary["rank"].min() if summary["rank"].count() > 1 else None
     for row in summary.to_dict("records"):
         reason = unranked_reason(row)
         bounds = NONE if pd.isna(row["low"]) else f"{row['low']:.1f} … {row['high']:.1f}"
@@ -69,7 +70,7 @@ def overall_grid(summary: pd.DataFrame) -> Grid:
                 Cell(row["method"], "code"),
                 Cell(
                     reason or f"{row['rank']:.2f}",
-                    "" if reason or row["rank"] > summary["rank"].min() else "best",
+                    "best" if row["rank"] == first else "",
                 ),
                 Cell(bounds),
                 Cell(plus_minus(row["drop"], row["drop_half"])),
@@ -110,7 +111,7 @@ def _accuracy(row: Mapping[str, Any] | None) -> Cell:
 LEGEND = {
     "±": "half width of the 95 % Student interval over seeds",
     "≈": "not told from the best: the seed-paired difference has an interval that includes 0",
-    "↓": "some seeds collapsed to chance (they count in the mean)",
+    "↓": "some seeds collapsed: chance accuracy, an emptied layer or numbers not finite (they count in the mean)",
     "(": "fewer seeds finished, unranked",
     "†": "failed its audit, unranked",
 }

@@ -17,6 +17,9 @@ from sparsebench.report.cells import Cell, Grid, overall_grid, task_grid
 from sparsebench.report.table import leaderboard, overall
 from sparsebench.report.verdict import verdict
 
+FILE_WIDTH = 120
+"""Columns where the output goes to a file or a pipe."""
+
 _SIGNS = {"best": "*", "tie": "≈"}
 _STYLES = {"best": "bold green", "tie": "green", "code": "cyan"}
 
@@ -26,13 +29,18 @@ def show(cells: pd.DataFrame, board: Mapping[str, Any], console: Console | None 
 
     ``*`` is the best mean, ``≈`` what the seed-paired difference does not tell from it.
     """
-    console = console or Console()
+    console = console or _console()
     table = leaderboard(cells, len(board["seeds"]))
     if not cells.empty:
         _print(console, overall_grid(overall(cells, table, board)), board["title"])
         for task in cells["task"].unique():
             _print(console, task_grid(table, task), f"{task}: top-1 (%) by sparsity")
     console.print(Markdown("\n".join(f"- {sentence}" for sentence in verdict(cells, table, board))))
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, FILE_WIDTH))
 
 
 def _print(console: Console, grid: Grid, title: str) -> None:

@@ -101,9 +101,10 @@ def _collapses(cells: pd.DataFrame) -> list[str]:
     finished = cells[cells["ok"]]
     counts = finished[finished["collapsed"]]["method"].value_counts()
     if counts.empty:
-        return [f"No network collapsed to chance ({len(finished)} cells)."]
+        return [f"No network collapsed ({len(finished)} cells)."]
     listing = _listing([f"`{method}` {count}" for method, count in counts.items()])
-    return [f"{counts.sum()} of {len(finished)} cells collapsed to chance and count as such: {listing}."]
+    why = "chance accuracy, an emptied layer or numbers not finite"
+    return [f"{counts.sum()} of {len(finished)} cells collapsed ({why}) and count as such: {listing}."]
 
 
 def _unfinished(cells: pd.DataFrame, board: Mapping[str, Any]) -> list[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import lightning as L
 import pytest
 import torch
-from sparsebench.callbacks import Pruner, SparsityLog
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
+
+from sparsebench.callbacks import Pruner, SparsityLog
 
 
 class Module(L.LightningModule):

@@ -171,6 +171,21 @@ def test_a_reused_module_is_two_sites():
     assert {name: site.dynamic for name, site in rates.sites.items()} == {"1": 0.5, "1#1": 1.0}
 
 
+def test_two_activations_in_one_forward_are_told_apart():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = linear([[1.0]]), linear([[0.0], [1.0]])
+
+        def forward(self, x):
+            return F.relu(self.second(F.gelu(self.first(x))))
+
+    net = Net()
+    rates = dead_neuron_rates(net, [tensor([[1.0]])], zero_masks(net))
+    assert (rates.static, rates.dynamic) == (0.5, 0)
+    assert list(rates.sites) == ["forward", "forward#1"]
+
+
 @pytest.mark.parametrize("activation", [nn.GELU(), nn.SiLU(), nn.SiLU(inplace=True)])
 def test_smooth_activations_have_a_column_of_their_own(activation):
     x = tensor([[1.0, -1.0], [0.0, -2.0]])
@@ -234,6 +249,14 @@ def test_against_a_loop_over_hooks():
     assert rates.total == pytest.approx(
         sum((expected[n][0] + expected[n][1]) * u for n, u in units.items()) / 173
     )
+
+
+def test_memory_order_changes_nothing():
+    net, x = small_cnn(), torch.randn(7, 2, 6, 6, generator=torch.Generator().manual_seed(2))
+    masks = random_masks(net, 0.6)
+    rates = dead_neuron_rates(net, [x], masks)
+    net = net.to(memory_format=torch.channels_last)
+    assert dead_neuron_rates(net, [x.contiguous(memory_format=torch.channels_last)], masks) == rates
 
 
 def test_the_network_is_left_as_it_was():

@@ -145,3 +145,23 @@ def test_signed_constants_do_not_cancel():
 
     mask = torch.tensor([[True, False], [False, True]])
     assert reached_units(Net(), torch.ones(1, 2), {"fc.weight": mask}, closure=True)["forward"].all()
+
+
+def test_an_added_bias_parameter_is_dropped_and_sums_may_be_in_place():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(2, 3, bias=False)
+            self.shortcut = nn.Linear(2, 3, bias=False)
+            self.bias = nn.Parameter(torch.ones(3))
+
+        def forward(self, x):
+            y = self.fc(x) + self.bias
+            y.add_(self.shortcut(x))
+            return F.relu(y)
+
+    masks = {name: torch.zeros(3, 2, dtype=torch.bool) for name in ("fc.weight", "shortcut.weight")}
+    masks["fc.weight"][0, 1] = masks["shortcut.weight"][1, 0] = True
+    for closure in (False, True):
+        reached = reached_units(Net(), torch.ones(1, 2), masks, closure=closure)
+        assert reached["forward"].tolist() == [[True, True, False]]

@@ -1,0 +1,129 @@
+"""Watch: the grid's own callbacks, which save, measure and audit a training while it runs."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+
+from sparsebench import tree
+from sparsebench.callbacks import Pruner
+from sparsebench.functional import next_masks
+from sparsebench.grid.state import fingerprint
+from sparsebench.masks import Masks
+from sparsebench.snapshot import Snapshot
+
+
+class Checkpoint(L.Callback):
+    """Saves the training at the end of an epoch, at most every so many seconds; atomically."""
+
+    def __init__(self, path: Path, every_seconds: float):
+        self.path, self.every = path, every_seconds
+        self._last = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if time.monotonic() - self._last < self.every:
+            return
+        temporary = self.path.with_suffix(".tmp")
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            os.replace(temporary, self.path)
+        self._last = time.monotonic()
+
+
+class LossCurve(L.Callback):
+    """Mean training loss of every epoch, summed on the device and read once an epoch."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self._sum: torch.Tensor | None = None
+        self._batches = 0
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs, *_) -> None:
+        self._sum = outputs["loss"].clone() if self._sum is None else self._sum.add_(outputs["loss"])
+        self._batches += 1
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._sum is not None:
+            self.losses.append(float(self._sum) / self._batches)
+        self._sum, self._batches = None, 0
+
+    def state_dict(self) -> dict:
+        return {"losses": list(self.losses)}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.losses = list(state["losses"])
+
+
+class KeepOptimizer(L.Callback):
+    """Brings optimiser state in at the start and takes it out at the end.
+
+    ``restored`` says whether the optimisers held exactly that state before the first step.
+    """
+
+    def __init__(self, state: dict | None):
+        self.state, self.end = state, None
+        self.restored = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.state and trainer.global_step == 0:
+            for optimizer, state in zip(trainer.optimizers, self.state["optimizers"], strict=True):
+                fresh = optimizer.state_dict()
+                optimizer.load_state_dict({"state": state["state"], "param_groups": fresh["param_groups"]})
+            now = Snapshot.take(torch.nn.Module(), trainer.optimizers).tree
+            self.restored = tree.digest(_moments(now)) == tree.digest(_moments(self.state))
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.end = Snapshot.take(torch.nn.Module(), trainer.optimizers).tree
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"restored": self.restored}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.restored = state["restored"]
+
+
+def _moments(snapshot: dict[str, Any]) -> list[Any]:
+    return [optimizer["state"] for optimizer in snapshot["optimizers"]]
+
+
+class GradualPruner(Pruner):
+    """A Pruner that watches its own scoring: is the network left as it was, are the scores finite.
+
+    Scores that are not finite are ranked last and noted, so that a diverged training ends as a collapsed
+    cell with its numbers and not as a missing one.
+    """
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.untouched = True
+        self.notes: list[str] = []
+
+    def _next_masks(self, trainer: L.Trainer, module: L.LightningModule, sparsity: float) -> Masks:
+        before, noted = fingerprint(module), []
+        masks = next_masks(
+            self.target(module),
+            self.criterion,
+            sparsity=sparsity,
+            allocation=self.allocation,
+            data=self._data(trainer, module),
+            scope=self.scope(module),
+            masks=self.masks,
+            seed=self.seed,
+            notes=noted,
+            **self.arguments,
+        )
+        self.untouched &= fingerprint(module) == before
+        self.notes += [text for text in dict.fromkeys(noted) if text not in self.notes]
+        return masks
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"untouched": self.untouched, "notes": list(self.notes)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.untouched, self.notes = state["untouched"], list(state["notes"])
