@@ -106,13 +106,15 @@ def test_every_shipped_board_loads(name):
 
 def test_narrowed():
     quick = boards.load("quick")
-    some = quick.narrowed(methods=["snip"], tasks=["digits-mlp", "digits-mlp"], seeds=[3], sparsities=[0.5])
-    assert [cell.label for cell in some.cells] == ["digits-mlp dense 0 seed 3", "digits-mlp snip@init 0.5 seed 3"]
+    some = quick.narrowed(methods=["snip"], tasks=["digits-mlp", "digits-mlp"], seeds=[2], sparsities=[0.75])
+    assert [cell.label for cell in some.cells] == ["digits-mlp dense 0 seed 2", "digits-mlp snip@init 0.75 seed 2"]
     for wrong, message in (
         ({"tasks": ["digits-mlpp"]}, "unknown task 'digits-mlpp': did you mean 'digits-mlp'"),
         ({"tasks": []}, "no tasks"),
         ({"seeds": []}, "no seeds"),
         ({"seeds": [-1]}, "seed -1"),
+        ({"seeds": [7]}, "has the seeds 0, 1, 2, not 7: a board is frozen"),
+        ({"sparsities": [0.5]}, r"has the sparsities 0\.75, 0\.9375, 0\.98, not 0\.5"),
         ({"sparsities": [1.5]}, r"sparsity 1\.5"),
         ({"methods": ["nip"]}, "did you mean 'snip'"),
     ):
