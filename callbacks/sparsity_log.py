@@ -31,16 +31,12 @@ class SparsityLog(L.Callback):
         masks = current_masks(trainer)
         counts = [(weight == 0).sum() for weight in prunable.values()]
         params = dict(pl_module.named_parameters())
-        revived = [
-            ((params[name] != 0) & ~mask.to(params[name].device)).sum() for name, mask in masks.items()
-        ]
+        revived = [((params[name] != 0) & ~mask.to(params[name].device)).sum() for name, mask in masks.items()]
         read = torch.stack(counts + revived).tolist()
         zeros, revived = read[: len(counts)], read[len(counts) :]
         sizes = [weight.numel() for weight in prunable.values()]
         self.last = {"sparsity": sum(zeros) / sum(sizes)}
-        self.last |= {
-            f"sparsity/{name}": n / size for name, n, size in zip(prunable, zeros, sizes, strict=True)
-        }
+        self.last |= {f"sparsity/{name}": n / size for name, n, size in zip(prunable, zeros, sizes, strict=True)}
         pl_module.log_dict(self.last if self.per_layer else {"sparsity": self.last["sparsity"]})
         if sum(revived):
             where = ", ".join(f"{name} ({n})" for name, n in zip(masks, revived, strict=True) if n)

@@ -37,7 +37,9 @@ def code_version() -> tuple[str | None, bool | None]:
     commit = _git(here, "rev-parse", "HEAD")
     if commit is None or _git(here, "ls-files", "--error-unmatch", __file__) is None:
         return None, None
-    return commit, bool(_git(here, "status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.yaml", "setup.cfg"))
+    return commit, bool(
+        _git(here, "status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.yaml", "setup.cfg")
+    )
 
 
 def hardware() -> str:
@@ -64,7 +66,9 @@ def _version(package: str) -> str | None:
 
 def _git(folder: Path, *command: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *command], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(folder), *command], capture_output=True, text=True, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -10,8 +10,8 @@ import torch
 
 from sparsebench.audit import audit
 from sparsebench.grid.jobs import CellJob, Context
-from sparsebench.grid.state import initial_net, logits
 from sparsebench.grid.stages import load_stage, task_data
+from sparsebench.grid.state import initial_net, logits
 from sparsebench.grid.store import Store
 from sparsebench.masks import Masks
 from sparsebench.metrics.bias import bias

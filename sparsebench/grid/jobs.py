@@ -85,7 +85,9 @@ def dependencies(plan: Plan, stages: list[str], cells: list[str]) -> tuple[dict[
     for name in cells:
         chain, reference = plan.chains[name], plan.references[name]
         job_id = f"cell:{name}"
-        jobs[job_id] = CellJob(plan.cells[name], chain, {s: users[s] for s in chain}, None if reference == name else reference)
+        jobs[job_id] = CellJob(
+            plan.cells[name], chain, {s: users[s] for s in chain}, None if reference == name else reference
+        )
         waits[job_id] = {chain[-1]} & todo
         if reference != name and reference in unfinished:
             waits[job_id].add(f"cell:{reference}")

@@ -44,9 +44,11 @@ def run_stage(stage: Stage, store: Store, hardware: Hardware) -> None:
             return
         began = time.perf_counter()
         data = task_data(stage, hardware)
-        state = begin(stage, store, data, hardware)
+        state, reads = begin(stage, store, data, hardware), data.test_reads
+        keys = set(state.net.state_dict())
         for phase in stage.phases:
             perform(phase, state, store, data, hardware)
+        audit_stage(state, keys, data.test_reads - reads, hardware)
         state.report["val_top1"] = top1(state.net, data.val_dataloader())
         state.report["wall_seconds"] = time.perf_counter() - began
         save(state, store)
@@ -59,7 +61,7 @@ def audit_stage(state: State, keys: set[str], test_reads: int, hardware: Hardwar
         same = len(set(digests)) == 1 and len(digests) == hardware.devices
         state.note(4, same, f"{len(set(digests))} digest(s) on {len(digests)} of {hardware.devices} process(es)")
     odd = sorted(keys ^ set(state.net.state_dict()))
-    state.note(5, not odd, f"state_dict keys differ from the dense network's: {', '.join(odd[:3])}" if odd else DENSE_KEYS)
+    state.note(5, not odd, f"{DENSE_KEYS} but for {', '.join(odd[:3])}" if odd else DENSE_KEYS)
     state.note(8, test_reads == 0, f"test set read {test_reads} time(s) while training")
 
 
@@ -156,7 +158,8 @@ def _(phase: Rewind, state: State, store: Store, data, hardware: Hardware) -> No
         state.net = initial_net(state.task, state.seed, data.input_shape, data.num_classes).to(hardware.device)
         expected = initial_digest(state, store)
         state.optimizer = None
-    state.note(6, state_digest(state.net) == expected, f"equal by digest to the state at {phase.to:g} of the dense training")
+    where = f"equal by digest to the state at {phase.to:g} of the dense training"
+    state.note(6, state_digest(state.net) == expected, where)
     state.start = phase.to
     state.masks.apply(state.net)
 

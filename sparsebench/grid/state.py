@@ -10,8 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from sparsebench.grid.plan import Stage
 from sparsebench import tree
+from sparsebench.grid.plan import Stage
 from sparsebench.masks import Masks
 from sparsebench.models import build
 from sparsebench.protocol import derived_seed
@@ -99,7 +99,9 @@ def initial_net(task: Task, seed: int, input_shape: tuple[int, ...], classes: in
 def shuffled(masks: Masks, seed: int) -> Masks:
     """Each tensor's mask with its entries permuted."""
     generator = torch.Generator().manual_seed(derived_seed(seed, "shuffle"))
-    return Masks({n: m.flatten()[torch.randperm(m.numel(), generator=generator)].view(m.shape) for n, m in masks.items()})
+    return Masks(
+        {n: m.flatten()[torch.randperm(m.numel(), generator=generator)].view(m.shape) for n, m in masks.items()}
+    )
 
 
 @lru_cache(maxsize=4)

@@ -55,7 +55,9 @@ class Store:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise UsageError(f"store {self.folder} cannot be written ({error.strerror}); choose another with --store") from None
+            raise UsageError(
+                f"store {self.folder} cannot be written ({error.strerror}); choose another with --store"
+            ) from None
         return self
 
     def stage(self, name: str) -> Path:

@@ -100,7 +100,12 @@ def fit(module: Classifier, data, epochs: int, callbacks: list, checkpoint: Path
         resume = str(checkpoint) if readable(checkpoint) else None
         on_interrupt = signal.getsignal(signal.SIGINT)
         try:
-            trainer.fit(module, train_dataloaders=data.train_dataloader(), ckpt_path=resume, weights_only=True if resume else None)
+            trainer.fit(
+                module,
+                train_dataloaders=data.train_dataloader(),
+                ckpt_path=resume,
+                weights_only=True if resume else None,
+            )
         except SystemExit as stop:
             # Lightning turns Ctrl-C into exit code 1 and switches it off; the grid wants to know.
             if isinstance(stop.__context__, KeyboardInterrupt):
@@ -118,7 +123,9 @@ def readable(checkpoint: Path) -> bool:
     except Exception as error:
         aside = checkpoint.with_suffix(".damaged")
         os.replace(checkpoint, aside)
-        print(f"checkpoint {checkpoint} is damaged ({type(error).__name__}); set aside as {aside}, training starts again")
+        print(
+            f"checkpoint {checkpoint} is damaged ({type(error).__name__}); set aside as {aside}, training starts again"
+        )
         return False
     return True
 
@@ -136,7 +143,14 @@ def make_pruner(state: State, phase: Train, data) -> Pruner | None:
             )  # fmt: skip
         case Dynamic(rule, sparsity, allocation, interval, fraction, end):
             return DynamicSparsity(
-                rule, sparsity, allocation=allocation, every=interval or every, fraction=fraction, end=end, on="net", seed=seed
+                rule,
+                sparsity,
+                allocation=allocation,
+                every=interval or every,
+                fraction=fraction,
+                end=end,
+                on="net",
+                seed=seed,
             )
     return Pruner(masks=state.masks, on="net") if state.masks is not None else None
 
@@ -166,14 +180,17 @@ def audit_pruner(state: State, pruner: Pruner, phase: Train) -> None:
             state.flag(f"layer {name} emptied")
 
 
-class quiet:  # noqa: N801
+class quiet:
     """Lightning's notes about devices and loggers, kept off a progress display."""
 
     def __enter__(self) -> None:
         self._caught = warnings.catch_warnings()
         self._caught.__enter__()
         warnings.filterwarnings("ignore", module="lightning")
-        self._loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")]
+        self._loggers = [
+            logging.getLogger(n)
+            for n in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+        ]
         self._levels = [logger.level for logger in self._loggers]
         for logger in self._loggers:
             logger.setLevel(logging.ERROR)

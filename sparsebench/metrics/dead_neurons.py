@@ -60,13 +60,9 @@ def dead_neuron_rates(
                 counts.examples += len(x)
                 first = x[:1] if first is None else first
         if first is None:
-            raise UsageError(
-                "no batches to measure dead neurons on: the iterable is empty (a generator used up?)"
-            )
+            raise UsageError("no batches to measure dead neurons on: the iterable is empty (a generator used up?)")
         counts.all_reduce()
-        reached, connected = (
-            reached_units(model, first, masks, closure=c) if masks else {} for c in (False, True)
-        )
+        reached, connected = (reached_units(model, first, masks, closure=c) if masks else {} for c in (False, True))
     return _rates(counts, reached, connected)
 
 
@@ -90,9 +86,7 @@ def _uncompiled():
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
-def _rates(
-    counts: ActivationCounts, reached: Mapping[str, Tensor], connected: Mapping[str, Tensor]
-) -> DeadNeuronRates:
+def _rates(counts: ActivationCounts, reached: Mapping[str, Tensor], connected: Mapping[str, Tensor]) -> DeadNeuronRates:
     """Everything is read from the device at once; the rest is arithmetic on whole numbers."""
     sums = [_sums(site, reached.get(name), connected.get(name)) for name, site in counts.relus.items()]
     numbers = [n for row in sums for n in row.values()] + [site.positive for site in counts.smooth.values()]

@@ -35,9 +35,7 @@ def quality(logits: Tensor, labels: Tensor) -> dict[str, Any]:
     (0.75, 0.5, {'n': [2, 2], 'tp': [2, 1], 'fp': [1, 0], 'fn': [0, 1]})
     """
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or not len(labels):
-        raise UsageError(
-            f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)} are not [N, K] and [N], N > 0"
-        )
+        raise UsageError(f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)} are not [N, K] and [N], N > 0")
     n, classes = logits.shape
     if labels.min() < 0 or labels.max() >= classes:
         raise UsageError(

@@ -39,9 +39,7 @@ _SUMS = ("add", "radd", "iadd", "sub", "rsub", "isub", "subtract")
 _HALF = 0.5  # counts are whole numbers; fast convolution algorithms return them with rounding errors
 
 
-def reached_units(
-    model: nn.Module, x: Tensor, masks: Mapping[str, Tensor], *, closure: bool
-) -> dict[str, Tensor]:
+def reached_units(model: nn.Module, x: Tensor, masks: Mapping[str, Tensor], *, closure: bool) -> dict[str, Tensor]:
     """For every rectifier call, in call order, which of its outputs are reached; bool [1, ...] by site name.
 
     Args:

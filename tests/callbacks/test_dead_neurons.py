@@ -39,9 +39,7 @@ class Silent(Module):
 
 def dataset() -> TensorDataset:
     generator = torch.Generator().manual_seed(0)
-    return TensorDataset(
-        torch.randn(40, 4, generator=generator), torch.randint(0, 3, (40,), generator=generator)
-    )
+    return TensorDataset(torch.randn(40, 4, generator=generator), torch.randint(0, 3, (40,), generator=generator))
 
 
 def loader() -> DataLoader:
@@ -60,9 +58,7 @@ def fit(module, *callbacks, epochs=2, loader=loader, ckpt_path=None, seed=1) -> 
 
 def test_what_is_logged_equals_a_measurement_by_hand():
     module, x = Module(), torch.randn(6, 4)
-    callback = DeadNeurons(
-        probe=[x], masks={"net.0.weight": torch.tensor([[True] * 4] * 6 + [[False] * 4] * 2)}
-    )
+    callback = DeadNeurons(probe=[x], masks={"net.0.weight": torch.tensor([[True] * 4] * 6 + [[False] * 4] * 2)})
     trainer = fit(module, callback)
     rates = dead_neuron_rates(module, [x], callback.fixed_masks)
     logged = {name: float(value) for name, value in trainer.callback_metrics.items()}

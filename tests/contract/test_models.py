@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sparsebench.callbacks.upkeep import Upkeep
 from torch.nn.functional import cross_entropy
 
+from sparsebench.callbacks.upkeep import Upkeep
 from sparsebench.functional import next_masks
 from sparsebench.models import build
 from sparsebench.models.classifier import make_optimizer

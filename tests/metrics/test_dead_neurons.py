@@ -150,9 +150,7 @@ def test_every_spelling_of_relu_is_seen(function):
     assert dead_neuron_rates(Calls(lambda x: function(x * 1)), [x]).dynamic == 0.75
 
 
-@pytest.mark.parametrize(
-    "function", [torch.tanh, torch.sigmoid, lambda x: x.clamp(0, 1), lambda x: x.clamp(min=1e-6)]
-)
+@pytest.mark.parametrize("function", [torch.tanh, torch.sigmoid, lambda x: x.clamp(0, 1), lambda x: x.clamp(min=1e-6)])
 def test_what_is_no_rectifier_has_no_rates(function):
     rates = dead_neuron_rates(Calls(function), [torch.randn(3, 2)])
     assert (rates.units, rates.static, rates.dynamic, rates.total, rates.neg_preact) == (
@@ -204,9 +202,7 @@ def test_hidden_features_are_the_units_of_a_transformer():
 def test_encoder_layer_on_tokens():
     torch.manual_seed(0)
     net = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
-    masks = {
-        n: torch.ones_like(p, dtype=torch.bool) for n, p in net.named_parameters() if n == "linear1.weight"
-    }
+    masks = {n: torch.ones_like(p, dtype=torch.bool) for n, p in net.named_parameters() if n == "linear1.weight"}
     masks["linear1.weight"][:2] = False
     rates = dead_neuron_rates(net, [torch.randn(5, 3, 4)], masks)
     assert (rates.units, rates.static) == (8, 0.25)
@@ -220,9 +216,7 @@ def test_against_a_loop_over_hooks():
         dict(net.named_parameters())[name].data[~mask] = 0
     outputs: dict[str, list] = {"2": [], "4": [], "8": []}
     for name, kept in outputs.items():
-        net[int(name)].register_forward_hook(
-            lambda m, i, o, kept=kept: kept.append(o.detach().clone().numpy())
-        )
+        net[int(name)].register_forward_hook(lambda m, i, o, kept=kept: kept.append(o.detach().clone().numpy()))
     batches = [torch.randn(n, 2, 6, 6) for n in (5, 5, 3)]
     net.eval()
     for x in batches:
@@ -246,9 +240,7 @@ def test_against_a_loop_over_hooks():
         assert measured[name] == pytest.approx(expected[name], abs=1e-12)
     units = {n: s.units for n, s in rates.sites.items()}
     assert units == {"2": 144, "4": 24, "8": 5}
-    assert rates.total == pytest.approx(
-        sum((expected[n][0] + expected[n][1]) * u for n, u in units.items()) / 173
-    )
+    assert rates.total == pytest.approx(sum((expected[n][0] + expected[n][1]) * u for n, u in units.items()) / 173)
 
 
 def test_memory_order_changes_nothing():
@@ -296,6 +288,4 @@ def test_errors_name_the_remedy():
     with pytest.raises(UsageError, match="inputs of one size"):
         dead_neuron_rates(net, [torch.ones(1, 1, 4, 4), torch.ones(1, 1, 2, 2)])
     with pytest.raises(UsageError, match=r"mask 'net.0.weight' .* fits no parameter"):
-        dead_neuron_rates(
-            net, [torch.ones(1, 1, 4, 4)], {"net.0.weight": torch.ones(2, 1, 1, 1, dtype=torch.bool)}
-        )
+        dead_neuron_rates(net, [torch.ones(1, 1, 4, 4)], {"net.0.weight": torch.ones(2, 1, 1, 1, dtype=torch.bool)})

@@ -45,8 +45,7 @@ def test_calibration_against_a_loop_over_bins(predictions):
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels.numpy()
     bins = np.minimum((confidence * 15).astype(int), 14)
     expected = sum(
-        abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean()
-        for b in np.unique(bins)
+        abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)
     )
     assert quality(logits, labels)["ece"] == pytest.approx(expected, abs=1e-6)
 

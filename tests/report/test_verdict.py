@@ -72,7 +72,10 @@ def test_random_against_magnitude_in_the_same_regime(judge):
 
 def test_collapses_failures_and_audit_are_counted(judge, build, small_board):
     text = " ".join(judge({"a@imp": [0.9, 0.1, 0.1], "b@imp": [0.9, 0.9, None]}))
-    assert "2 of 5 cells collapsed (chance accuracy, an emptied layer or numbers not finite) and count as such: `a@imp` 2." in text
+    assert (
+        "2 of 5 cells collapsed (chance accuracy, an emptied layer or numbers not finite) and count as such: `a@imp` 2."
+        in text
+    )
     assert "1 cell did not run to their end: `b@imp` 1." in text
     assert "All 5 finished cells pass the audit." in text
     assert "nothing is ranked overall" in text
