@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sparsebench import tree
 
@@ -33,7 +33,7 @@ class Snapshot:
         content = tree.map_tensors(self.tree, torch.clone)
         module.load_state_dict(content["model"])
         for optimizer, state in zip(optimizers, content["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
+            load_optimizer(optimizer, state)
         for scheduler, state in zip(schedulers, content["schedulers"], strict=True):
             scheduler.load_state_dict(state)
 
@@ -46,6 +46,20 @@ class Snapshot:
     @classmethod
     def load(cls, path: str | Path) -> Snapshot:
         return cls(tree.load(path))
+
+
+@torch.no_grad()
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """``optimizer.load_state_dict``, with each moment in the memory layout of its parameter.
+
+    Files hold contiguous tensors; the fused optimisers walk parameter and moment side by side in memory, so
+    beside a channels_last weight a contiguous momentum would be applied to the wrong entries.
+    """
+    optimizer.load_state_dict(state)
+    for param, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == param.shape and value.stride() != param.stride():
+                values[name] = torch.empty_like(param, dtype=value.dtype).copy_(value)
 
 
 def state_digest(module: nn.Module) -> str:

@@ -85,3 +85,26 @@ def test_state_digest_sees_buffers(training):
     before = state_digest(net)
     net[1].running_var[0] += 1e-6
     assert state_digest(net) != before
+
+
+def test_a_file_restores_the_momentum_of_channels_last_weights(tmp_path):
+    """The fused optimisers read parameter and momentum side by side in memory."""
+
+    def train(optimizer, steps):
+        for t in range(steps):
+            optimizer.zero_grad()
+            x = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(t))
+            net(x.contiguous(memory_format=torch.channels_last)).square().sum().backward()
+            optimizer.step()
+
+    torch.manual_seed(0)
+    net = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9, fused=True)
+    train(optimizer, 3)
+    Snapshot.take(net, [optimizer]).save(tmp_path / "point.safetensors")
+    train(optimizer, 2)
+    expected = net.weight.detach().clone()
+    again = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9, fused=True)
+    Snapshot.load(tmp_path / "point.safetensors").restore(net, [again])
+    train(again, 2)
+    assert torch.equal(net.weight, expected)

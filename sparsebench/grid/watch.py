@@ -15,7 +15,7 @@ from sparsebench.callbacks import Pruner
 from sparsebench.functional import next_masks
 from sparsebench.grid.state import fingerprint
 from sparsebench.masks import Masks
-from sparsebench.snapshot import Snapshot
+from sparsebench.snapshot import Snapshot, load_optimizer
 
 
 class Checkpoint(L.Callback):
@@ -73,7 +73,7 @@ class KeepOptimizer(L.Callback):
         if self.state and trainer.global_step == 0:
             for optimizer, state in zip(trainer.optimizers, self.state["optimizers"], strict=True):
                 fresh = optimizer.state_dict()
-                optimizer.load_state_dict({"state": state["state"], "param_groups": fresh["param_groups"]})
+                load_optimizer(optimizer, {"state": state["state"], "param_groups": fresh["param_groups"]})
             now = Snapshot.take(torch.nn.Module(), trainer.optimizers).tree
             self.restored = tree.digest(_moments(now)) == tree.digest(_moments(self.state))
 

@@ -15,10 +15,7 @@ name: tiny
 version: 1
 title: Tiny board for the tests
 tasks:
-  - base: digits-mlp
-    name: tiny-mlp
-    network_arguments: {{hidden: [16, 12]}}
-    recipe: {{epochs: 3, mask_every: 4}}
+{task}
 methods: {methods}
 sparsities: {sparsities}
 seeds: [0]
@@ -26,9 +23,20 @@ defaults: {{imp: {{rate: 0.5}}, lrr: {{rate: 0.5}}}}
 """
 
 
-def tiny_board(*methods: str, sparsities: tuple[float, ...] = (0.75,)) -> Board:
+MLP = """  - base: digits-mlp
+    name: tiny-mlp
+    network_arguments: {hidden: [16, 12]}
+    recipe: {epochs: 3, mask_every: 4}"""
+RESNET = """  - base: digits-resnet8
+    name: tiny-resnet
+    network_arguments: {width: 4}
+    recipe: {epochs: 3, mask_every: 4}"""
+
+
+def tiny_board(*methods: str, sparsities: tuple[float, ...] = (0.75,), task: str = MLP) -> Board:
+    """The dense row and some methods on one small network; RESNET has batch norm."""
     quoted = "[" + ", ".join(f'"{m}"' for m in ("dense", *methods)) + "]"
-    return from_text(TINY.format(methods=quoted, sparsities=list(sparsities)), "tiny.yaml")
+    return from_text(TINY.format(task=task, methods=quoted, sparsities=list(sparsities)), "tiny.yaml")
 
 
 def run_inline(board: Board, store, **hardware) -> Result:

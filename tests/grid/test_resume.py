@@ -9,7 +9,7 @@ from sparsebench.grid.plan import plan
 from sparsebench.grid.store import Store
 from sparsebench.methods import parse
 from sparsebench.registry import criterion, regime
-from tests.grid.conftest import run_inline, tiny_board
+from tests.grid.conftest import MLP, RESNET, run_inline, tiny_board
 
 
 class Killed(BaseException):
@@ -22,9 +22,13 @@ def every_regime() -> list[str]:
     return [name if name in own else f"magnitude@{name}" for name in regime.names()]
 
 
-@pytest.mark.parametrize("method", every_regime())
-def test_killed_at_every_epoch_end_equals_uninterrupted(method, tmp_path, monkeypatch):
-    board = tiny_board(method)
+CASES = [(method, MLP) for method in every_regime()]
+CASES += [(method, RESNET) for method in ("magnitude@gmp", "rigl", "magnitude@imp(rewind=0.34)")]
+
+
+@pytest.mark.parametrize(("method", "task"), CASES)
+def test_killed_at_every_epoch_end_equals_uninterrupted(method, task, tmp_path, monkeypatch):
+    board = tiny_board(method, task=task)
     whole = run_inline(board, tmp_path / "whole")
     assert not whole.failed
 
