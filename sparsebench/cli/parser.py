@@ -19,6 +19,7 @@ class Parser(ArgumentParser):
         text = " ".join(line.strip() for line in str(message).splitlines())
         text = re.sub(r'Parser key "(\w+)"(?: element \d+)?:', r"--\1:", text)
         text = re.sub(r"(?:run|status|report|list|show)\.(\w+)", r"\1", text)
+        text = re.sub(r"--[a-z_]+", lambda option: option[0].replace("_", "-"), text)
         raise UsageError(f"{text} (see: {self.prog.replace(' [options]', '')} --help)")
 
 
@@ -35,7 +36,9 @@ def parse(argv: list[str]) -> Namespace:
     if not argv[0].startswith("-") and argv[0] not in commands:
         raise unknown("command", argv[0], commands, "sparsebench --help")
     if argv[0] in commands:
-        _known_options(argv[1:], commands[argv[0]], argv[0])
+        _known_options(argv[1:], commands[argv[0]], f"sparsebench {argv[0]}")
+    else:
+        _known_options(argv[:1], parser, "sparsebench")
     parsed = parser.parse_args(argv)
     return Namespace(command=parsed.subcommand, **vars(parsed[parsed.subcommand]))
 
@@ -111,7 +114,7 @@ def _known_options(argv: list[str], command: Parser, name: str) -> None:
     for word in argv:
         option = word.split("=", 1)[0]
         if option.startswith("--") and len(option) > 2 and option not in options:
-            raise unknown("option", option, options, f"sparsebench {name} --help")
+            raise unknown("option", option, options, f"{name} --help")
 
 
 def _version() -> Any:

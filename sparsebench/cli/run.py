@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from sparsebench.cli.display import Display
 from sparsebench.errors import UsageError, unknown
@@ -26,6 +27,7 @@ def command(arguments) -> int:
     if arguments.launcher not in LAUNCHERS:
         raise unknown("launcher", arguments.launcher, LAUNCHERS, "sparsebench run --help")
     context = Context(arguments.store, hardware, "sparsebench " + shlex.join(sys.argv[1:]), tuple(files))
+    check_results(Path(arguments.results) / board.name)
     workers = arguments.workers or default_workers(hardware)
     began = time.perf_counter()
     with Display(board.title) as display:
@@ -33,6 +35,22 @@ def command(arguments) -> int:
     publish(board, result, Path(arguments.results))
     listed = replace(whole, methods=tuple({m.name: m for m in (*whole.methods, *board.methods)}.values()))
     return tell(result, listed, arguments, time.perf_counter() - began)
+
+
+def check_results(folder: Path) -> None:
+    """Refuse a results folder that cannot be written before hours of work instead of after them.
+
+    Raises:
+        UsageError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"results folder {folder} cannot be written ({error.strerror}); choose another with --results"
+        ) from None
 
 
 def read_methods(words: list[str] | None) -> tuple[list[str] | None, list[str]]:

@@ -24,6 +24,8 @@ def find(cell: str, store: str, results: str) -> Path:
     Raises:
         UsageError: none, or more than one.
     """
+    if not cell.isalnum():
+        raise UsageError(f"cell id {cell!r} is not one: ids are the file names of records, 16 letters and digits")
     found = {p.stem: p for root in (Path(results), Path(store) / "records") for p in root.rglob(f"{cell}*.json")}
     if not found:
         raise UsageError(f"no record {cell!r} below {store} or {results}; ids are the file names of records there")

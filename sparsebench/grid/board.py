@@ -157,7 +157,11 @@ def from_text(text: str, where: str) -> Board:
             raise UsageError(f"{where}: the key {key!r} is missing; a board has {', '.join(REQUIRED)}")
     # Defaults first: methods are read with them.
     order = sorted(content, key=lambda key: key != "defaults")
-    return Board(**{key: _read(key, content, where, lines[key]) for key in order}).checked()
+    board = Board(**{key: _read(key, content, where, lines[key]) for key in order})
+    try:
+        return board.checked()
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
 
 
 def _read(key: str, content: dict, where: str, line: int) -> Any:

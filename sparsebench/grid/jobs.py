@@ -66,8 +66,10 @@ def perform(job: Job, context: Context) -> None:
     store = Store(context.store)
     if isinstance(job, StageJob):
         run_stage(job.stage, store, context.hardware)
-    else:
-        finish_cell(job, store, context)
+        return
+    with store.lock(job.id):
+        if job.id not in store.done_cells():
+            finish_cell(job, store, context)
 
 
 def dependencies(plan: Plan, stages: list[str], cells: list[str]) -> tuple[dict[str, Job], dict[str, set[str]]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,8 +69,7 @@ def run(
         if not progress.damaged:
             break
         for stage in progress.damaged:
-            with suppress(FileNotFoundError):
-                aside = store.set_aside(store.stage(stage))
+            if aside := store.set_aside_stage(stage):
                 result.notes.append(f"stage {stage} is damaged; set aside as {aside}, computed again")
     result.records, notes = store.readable_records(set(whole.cells))
     result.notes += notes
@@ -114,7 +111,7 @@ def publish(board: Board, result: Result, results: Path) -> None:
         mine = [data for path, data in wanted.items() if path.parent == folder]
         for other in set(folder.glob("*.json")) - set(wanted):
             if _gives_way(other, mine):
-                os.remove(other)
+                other.unlink(missing_ok=True)
 
 
 def failed_record(cell: Cell, error: str) -> dict:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,15 @@ class Store:
         except (OSError, ValueError, KeyError) as error:
             raise CorruptStage(name, f"{folder / 'stage.json'}: {type(error).__name__}: {error}") from None
 
+    def set_aside_stage(self, name: str) -> Path | None:
+        """Move a damaged stage out of the way, unless another run has already put a sound one in its place."""
+        with self.lock(name):
+            try:
+                self.stage_report(name)
+            except CorruptStage:
+                return self.set_aside(self.stage(name)) if self.stage(name).exists() else None
+        return None
+
     def set_aside(self, path: Path) -> Path:
         """Move a damaged file or stage out of the way; nothing is deleted."""
         self.aside.mkdir(parents=True, exist_ok=True)
@@ -116,5 +126,7 @@ class Store:
             target = self.aside / f"{path.name}.{attempt}"
             if not target.exists():
                 break
-        shutil.move(path, target)
+        # Another run on this store may have been faster.
+        with suppress(FileNotFoundError):
+            shutil.move(path, target)
         return target

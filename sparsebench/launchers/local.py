@@ -6,6 +6,9 @@ import multiprocessing
 import os
 import signal
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
 from sparsebench.grid.jobs import Context, Job, perform
@@ -27,7 +30,9 @@ class LocalLauncher:
     def submit(self, job_id: str, job: Job) -> None:
         worker = next(w for w in self._workers if w.job is None)
         worker.job = job_id
-        worker.pipe.send((job_id, job))
+        # A worker that died while it had nothing to do is noticed, and replaced, by ``finished``.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            worker.pipe.send((job_id, job))
 
     def finished(self, timeout: float) -> list[Outcome]:
         ready = wait([w.pipe for w in self._workers if w.job], timeout)
@@ -60,11 +65,23 @@ class LocalLauncher:
         before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         os.environ.update(dict.fromkeys(before, threads))
         process = self._spawn.Process(target=_serve, args=(theirs, self._context), daemon=True)
-        process.start()
+        with _without_ctrl_c():
+            process.start()
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
         theirs.close()
         return _Worker(process, mine)
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Processes started within never see Ctrl-C: it is the parent's to handle, also while they start."""
+    resource_tracker.ensure_running()  # starting it would lift the block
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 class _Worker:
@@ -75,7 +92,6 @@ class _Worker:
 
 def _serve(pipe: Connection, context: Context) -> None:
     """A worker's life: receive a job, do it, report; until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     prepare(context)
     while True:
         try:
