@@ -37,9 +37,8 @@ def code_version() -> tuple[str | None, bool | None]:
     commit = _git(here, "rev-parse", "HEAD")
     if commit is None or _git(here, "ls-files", "--error-unmatch", __file__) is None:
         return None, None
-    return commit, bool(
-        _git(here, "status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.yaml", "setup.cfg")
-    )
+    ours = (":/sparsebench", ":/callbacks", ":/benchmarks", ":/setup.cfg")
+    return commit, bool(_git(here, "status", "--porcelain", "--untracked-files=no", "--", *ours))
 
 
 def hardware() -> str:

@@ -19,6 +19,7 @@ class Parser(ArgumentParser):
         text = " ".join(line.strip() for line in str(message).splitlines())
         text = re.sub(r'Parser key "(\w+)"(?: element \d+)?:', r"--\1:", text)
         text = re.sub(r"(?:run|status|report|list|show)\.(\w+)", r"\1", text)
+        text = re.sub(r"Expected a <class '(\w+)'>. Got value:", r"expected \1, got", text)
         text = re.sub(r"--[a-z_]+", lambda option: option[0].replace("_", "-"), text)
         raise UsageError(f"{text} (see: {self.prog.replace(' [options]', '')} --help)")
 

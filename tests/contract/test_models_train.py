@@ -17,7 +17,7 @@ from sparsebench.scope import scope_of
 NARROW = {name: {"width": 4} for name in ("resnet18", "resnet50", "resnet56", "vgg11", "vgg16", "vgg19")}
 SIZES = {"vit_b16": 32, "vit_small": 16, "vit_tiny": 16}
 """Image sides; 8 where none is given."""
-SLOW = {"vit_b16", "vit_small"}
+SLOW = ("vit_b16", "vit_small")
 
 
 def build_small(name: str, optimizer: str) -> tuple[Classifier, tuple[int, int, int]]:
@@ -27,10 +27,11 @@ def build_small(name: str, optimizer: str) -> tuple[Classifier, tuple[int, int, 
     return Classifier(net, Recipe(epochs=1, rate=0.01, optimizer=optimizer, clip=1.0, channels_last=True)), shape
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in network.names()]
-)
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+QUICK = [pytest.param(n, o, id=f"{n}-{o}") for n in network.names() if n not in SLOW for o in ("sgd", "adamw")]
+LARGE = [pytest.param(n, "adamw", marks=pytest.mark.slow, id=n) for n in SLOW]
+
+
+@pytest.mark.parametrize(("name", "optimizer"), [*QUICK, *LARGE])
 def test_trains_under_a_pruner(name, optimizer):
     module, shape = build_small(name, optimizer)
     keys = list(module.net.state_dict())

@@ -1,97 +1,123 @@
-"""What the README and the docs print can be typed: Python blocks run, commands parse, and one method file runs."""
+"""README.md and docs/ keep their word: commands are understood and run, Python runs and prints what it says."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from sparsebench.cli import main, parser
-from sparsebench.grid.board import from_text
+import sparsebench
+from sparsebench.cli import main
+from sparsebench.cli.parser import parse
+from sparsebench.cli.run import read_methods
+from sparsebench.grid import board as boards
 from sparsebench.registry import criterion, modifier, regime
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-NOT_OURS = ("pip ", "pytest", "ruff", "tox")
+ROOT = Path(sparsebench.__file__).parent.parent
+PAGES = {page.name: page for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if page.exists()}
+TEXTS = {name: page.read_text(encoding="utf-8") for name, page in PAGES.items()}
+pytestmark = pytest.mark.skipif("README.md" not in PAGES, reason="an installed package has no pages beside it")
+
+NOT_OURS = {"pip", "pytest", "tox", "git", "cd", "export", ".ci/run"}
+RUNS = {"run", "list", "status", "--help", "--version"}
+"""What is run for real, ``run`` reduced to seconds; other commands need what an earlier one left and are parsed."""
 
 
-class Block(NamedTuple):
-    page: str
-    line: int
-    language: str
-    text: str
+def blocks(page: str, language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXTS[page], re.MULTILINE | re.DOTALL)
 
 
-def blocks(language: str) -> list[Block]:
-    found = []
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for match in re.finditer(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-            if match[1] == language:
-                found.append(Block(page.name, text[: match.start()].count("\n") + 1, language, match[2]))
-    return found
+def commands(page: str) -> list[str]:
+    """Every command of the ``sh`` blocks and every whole one in backticks."""
+    lines = [line for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
+    words = [part.split("#")[0].strip() for line in lines for part in re.split(r"&&|\|", line)]
+    words += re.findall(r"`(sparsebench (?:run|status|report|list) [^`|]+)`", TEXTS[page])
+    return sorted({word.removeprefix("$ ") for word in words if word})
 
 
-def commands() -> list[str]:
-    """Every command of the shell blocks, those joined by && apart."""
-    lines = [line.strip() for block in blocks("sh") for line in block.text.splitlines()]
-    parts = [part.strip() for line in lines if line and not line.startswith("#") for part in line.split("&&")]
-    return [part for part in dict.fromkeys(parts) if not part.startswith(NOT_OURS)]
+EVERY = [(page, command) for page in PAGES for command in commands(page)]
+
+
+def named_files(page: str) -> dict[str, str]:
+    """Files that a page tells its reader to write: the block after "Write `name`:", and the board."""
+    files = dict(re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)^```", TEXTS[page], re.MULTILINE | re.DOTALL))
+    board = blocks(page, "yaml")
+    return files | ({"my_board.yaml": board[0]} if board else {})
 
 
 @pytest.fixture
-def registries():
-    """Forget what a block registered, so that blocks do not meet each other."""
-    kinds = (criterion, regime, modifier)
-    before = [(dict(kind._live), dict(kind._added)) for kind in kinds]
-    yield
-    for kind, (live, added) in zip(kinds, before, strict=True):
-        kind._live.clear()
-        kind._live.update(live)
-        kind._added.clear()
-        kind._added.update(added)
-
-
-def test_there_is_something_to_test():
-    assert len(commands()) >= 5
-    assert len(blocks("python")) >= 5
-    assert [b.page for b in blocks("yaml")] == ["README.md"]
-
-
-@pytest.mark.parametrize("block", blocks("python"), ids=lambda b: f"{b.page}:{b.line}")
-def test_python_blocks_run(block, tmp_path, monkeypatch, registries):
+def reader(tmp_path, monkeypatch) -> Path:
+    """An empty folder, and registries that forget afterwards what was read there."""
+    for registry in (criterion, regime, modifier):
+        monkeypatch.setattr(registry, "_added", dict(registry._added))
     monkeypatch.chdir(tmp_path)
-    exec(compile(block.text, f"{block.page}:{block.line}", "exec"), {"__name__": "__main__"})
+    return tmp_path
 
 
-@pytest.mark.parametrize("command", commands())
-def test_commands_parse(command):
+def write_files(page: str, folder: Path) -> None:
+    for name, text in named_files(page).items():
+        (folder / name).write_text(text)
+
+
+def test_there_is_something_to_keep():
+    ours = [c for c in commands("README.md") if c.startswith("sparsebench")]
+    assert any(c.startswith("sparsebench run quick") for c in ours)
+    assert any("my_method.py" in c for c in ours)
+    assert {"my_method.py", "my_board.yaml"} <= named_files("README.md").keys()
+    assert len(blocks("README.md", "python")) >= 2
+
+
+@pytest.mark.parametrize(("page", "command"), EVERY)
+def test_a_command_is_understood(page, command, reader):
+    write_files(page, reader)
     program, *words = shlex.split(command)
-    assert program == "sparsebench", f"a command of another program: {command!r}"
-    arguments = parser.parse(words)
-    assert arguments.command == words[0]
+    assert program in NOT_OURS | {"sparsebench"}, f"{program}: neither ours nor in the list of others"
+    if program != "sparsebench" or {"--help", "--version"} & set(words):
+        return
+    arguments = parse(words)
+    methods, _ = read_methods(getattr(arguments, "methods", None))
+    if board := getattr(arguments, "board", None):
+        boards.load(board).narrowed(methods, getattr(arguments, "tasks", None))
 
 
-@pytest.mark.parametrize("command", [c for c in commands() if c.split()[1] in ("list", "status")])
-def test_reading_commands_run(command, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(shlex.split(command)[1:]) == 0
-    assert capsys.readouterr().out
+def reduced(command: str) -> list[str]:
+    """A run of the same kind that takes seconds: one task, one seed, one sparsity, one method."""
+    words = shlex.split(command)[1:]
+    if words[0] != "run":
+        return words
+    board = boards.load(words[1])
+    words += ["--launcher", "inline", "--seeds", "0", "--sparsities", str(board.sparsities[-1])]
+    words += [] if "--tasks" in words else ["--tasks", board.tasks[0].name]
+    return words if "--methods" in words else [*words, "--methods", board.methods[-1].name]
 
 
-def test_the_readmes_method_file_runs(tmp_path, monkeypatch, capsys, registries):
-    monkeypatch.chdir(tmp_path)
-    block = next(b for b in blocks("python") if b.page == "README.md" and "@criterion" in b.text)
-    (tmp_path / "my_method.py").write_text(block.text)
-    words = next(c for c in commands() if "--methods my_method.py" in c).split()[1:]
-    part = ["--tasks", "digits-mlp", "--seeds", "0", "--sparsities", "0.75", "--launcher", "inline"]
-    assert main([*words, *part]) == 0
-    assert "2 cells done" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("page", "command"), [(p, c) for p, c in EVERY if c.startswith("sparsebench ") and c.split()[1] in RUNS]
+)
+def test_a_command_runs(page, command, reader, capsys):
+    write_files(page, reader)
+    assert main(reduced(command)) == 0, capsys.readouterr().err
 
 
-def test_the_readmes_board_is_one():
-    board = from_text(blocks("yaml")[0].text, "README.md")
-    assert len(board.cells) >= 6
+SCRIPTS = [pytest.param(b, id=f"{page}-{i}") for page in PAGES for i, b in enumerate(blocks(page, "python"))]
+
+
+@pytest.mark.parametrize("text", SCRIPTS)
+def test_python_runs_and_prints_what_its_comments_say(text, tmp_path):
+    (tmp_path / "block.py").write_text(text)
+    run = [sys.executable, "-W", "ignore", "block.py"]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    for promised in re.findall(r"^print\(.*\)  # (.+)$", text, re.MULTILINE):
+        assert promised in done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_linked_files_exist(page):
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", TEXTS[page]):
+        assert (PAGES[page].parent / link).exists(), f"{page} links to {link}"

@@ -1,4 +1,4 @@
-"""Real worker processes: killed, interrupted, and two runs on one store."""
+"""Real worker processes: killed, interrupted, doubled; what a rerun makes of it equals an undisturbed run."""
 
 from __future__ import annotations
 
@@ -6,121 +6,191 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
+from collections import Counter
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
 
-import sparsebench.grid.stages as stages
-from sparsebench.grid.board import load
+from sparsebench.cli import main
+from sparsebench.cli.display import Display
+from sparsebench.grid import board as boards
 from sparsebench.grid.hardware import Hardware
+from sparsebench.grid.jobs import Context
 from sparsebench.grid.plan import plan
+from sparsebench.grid.run import run
 from sparsebench.grid.store import Store
+from sparsebench.launchers.local import LocalLauncher
+from sparsebench.record import Record
 
 BOARD = """
-name: slow
+name: small
 version: 1
-title: A few seconds of training
-tasks:
-  - base: digits-mlp
-    name: slow-mlp
-    network_arguments: {hidden: [16, 12]}
-    recipe: {epochs: 150, mask_every: 40}
-methods: [magnitude@gmp]
+title: Small board
+tasks: [{base: digits-mlp, name: small-mlp, network_arguments: {hidden: [16, 12]}, recipe: {epochs: 24, mask_every: 4}}]
+methods: [magnitude@gmp, random/erk@init, "magnitude@finetune(epochs=0.5)"]
 sparsities: [0.75]
 seeds: [0]
 """
+SPY = """
+import os
+import sparsebench.grid.stages as stages
+
+METHODS = ["magnitude@gmp", "random/erk@init", "magnitude@finetune(epochs=0.5)"]
+train = stages.train
+
+
+def counted(state, *rest):
+    train(state, *rest)
+    with open(os.environ["TRAINED"], "a") as log:
+        log.write(state.stage.id + "\\n")
+
+
+stages.train = counted
+"""
+"""A method file: every worker imports it, and notes each training that it brings to its end."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What the board gives when nothing happens, by cell."""
+    board, context = (
+        boards.from_text(BOARD, "small.yaml"),
+        Context(str(tmp_path_factory.mktemp("s")), Hardware(), "test"),
+    )
+    result = run(board, context, 1, launcher="inline")
+    assert not result.failed
+    return board, {cell: record.data["metrics"] for cell, record in result.records.items()}
 
 
 @pytest.fixture
-def board(tmp_path) -> Path:
-    path = tmp_path / "slow.yaml"
-    path.write_text(BOARD)
-    return path
+def folder(tmp_path, monkeypatch) -> Path:
+    """A working folder with the board and the spy."""
+    (tmp_path / "small.yaml").write_text(BOARD)
+    (tmp_path / "spy.py").write_text(SPY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRAINED", str(tmp_path / "trained.log"))
+    return tmp_path
 
 
-def command(board: Path, *options: str) -> list[str]:
-    words = [sys.executable, "-m", "sparsebench", "run", str(board), "--workers", "1", "--checkpoint-seconds", "0"]
-    return [*words, *options]
+def start(*options: str) -> subprocess.Popen:
+    """``sparsebench run`` as the leader of its own process group, as a shell starts it."""
+    command = [sys.executable, "-m", "sparsebench", "run", "small.yaml", "--checkpoint-seconds", "0", *options]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, **pipes, start_new_session=True)
 
 
-def start(board: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        command(board),
-        cwd=board.parent,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+def wait_for(condition, seconds: float = 60) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, "nothing happened"
+        time.sleep(0.005)
 
 
-def wait_for_a_checkpoint(board: Path) -> None:
-    """Until the first training is some epochs in."""
-    deadline = time.monotonic() + 90
-    while not list((board.parent / ".sparsebench" / "stages").glob("*/checkpoint.ckpt")):
-        assert time.monotonic() < deadline, "no checkpoint appeared"
-        time.sleep(0.02)
-
-
-def worker_of(parent: int) -> int:
-    for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
-        if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return int(pid)
-    raise AssertionError("no worker process found")
-
-
-def finish(board: Path) -> dict[str, dict]:
-    """Run to the end and return every record's metrics."""
-    done = subprocess.run(command(board), cwd=board.parent, text=True, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    store = Store(board.parent / ".sparsebench")
-    return {cell.id: store.record(cell.id).data["metrics"] for cell in load(str(board)).cells}
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the worker through /proc")
-def test_a_killed_worker_fails_its_cells_and_a_rerun_equals_an_uninterrupted_run(board, tmp_path):
-    run = start(board)
-    wait_for_a_checkpoint(board)
-    os.kill(worker_of(run.pid), signal.SIGKILL)
-    _, errors = run.communicate(timeout=120)
-    assert run.returncode == 1
-    assert "the worker process died" in errors
-    assert "Traceback" not in errors
-    resumed = finish(board)
-    fresh = tmp_path / "fresh" / "slow.yaml"
-    fresh.parent.mkdir()
-    fresh.write_text(BOARD)
-    assert finish(fresh) == resumed
-
-
-def test_ctrl_c_ends_in_one_line_and_the_next_run_goes_on(board):
-    run = start(board)
-    wait_for_a_checkpoint(board)
-    os.killpg(run.pid, signal.SIGINT)
+def interrupt(process: subprocess.Popen) -> None:
+    """Ctrl-C: SIGINT to everything in the foreground; it must end quickly, quietly and completely."""
     began = time.monotonic()
-    _, errors = run.communicate(timeout=60)
-    assert time.monotonic() - began < 20
-    assert run.returncode == 130
-    assert "the same command goes on from there" in errors
-    assert "Traceback" not in errors
-    assert len(finish(board)) == 2
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 130, err
+    assert "Traceback" not in out + err
+    assert err.splitlines()[-1].startswith("sparsebench: stopped")
+    wait_for(lambda: not alive(process.pid), 10)
 
 
-def test_two_runs_at_once_train_a_stage_once(board, tmp_path, monkeypatch):
-    stage = next(iter(plan(load(str(board)).cells).stages.values()))
-    store, trained = Store(tmp_path / "s").create(), []
+def alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
-    def slow_train(state, *rest):
-        trained.append(threading.get_ident())
-        time.sleep(0.5)
 
-    monkeypatch.setattr(stages, "train", slow_train)
-    both = [threading.Thread(target=stages.run_stage, args=(stage, store, Hardware())) for _ in range(2)]
-    for thread in both:
-        thread.start()
-    for thread in both:
-        thread.join(timeout=60)
-    assert len(trained) == 1
-    assert store.done_stages() == {stage.id}
+def training(folder: Path) -> bool:
+    """Whether a training is under way."""
+    return any(Path(folder, ".sparsebench").glob("stages/*/checkpoint.ckpt"))
+
+
+def metrics_of(folder: Path) -> dict[str, dict]:
+    records = [Record.load(path) for path in Path(folder, ".sparsebench", "records").glob("*.json")]
+    return {record.data["cell_id"]: record.data["metrics"] for record in records}
+
+
+def test_a_killed_worker_costs_its_cell_and_no_other(folder, undisturbed, monkeypatch, capsys):
+    board, expected = undisturbed
+    victim = next(cell for cell in board.cells if "gmp" in cell.method.name)
+    stage = plan(board.cells).chains[victim.id][-1]
+    checkpoint = Store(".sparsebench").stage(stage) / "checkpoint.ckpt"
+    killed = []
+
+    def kill_once(self, progress):
+        if not killed and victim.label in progress.running.values():
+            wait_for(checkpoint.exists)
+            killed.extend(active_children())
+            os.kill(killed[0].pid, signal.SIGKILL)
+
+    monkeypatch.setattr(Display, "update", kill_once)
+    command = ["run", "small.yaml", "--workers", "1", "--checkpoint-seconds", "0"]
+    assert main(command) == 1
+    err = capsys.readouterr().err
+    assert f"1 cell failed ({victim.label}): the worker process died (exit code -9)" in err
+    assert metrics_of(folder).keys() == expected.keys() - {victim.id}
+    published = {r.data["cell_id"]: r for r in map(Record.load, Path("results").rglob("*.json"))}
+    assert {cell for cell, record in published.items() if not record.ok} == {victim.id}
+    assert "worker process died" in published[victim.id].data["error"]
+
+    assert checkpoint.exists()
+    assert main(command) == 0
+    assert metrics_of(folder) == expected
+
+
+def test_ctrl_c_and_two_runs_at_once(folder, undisturbed):
+    _, expected = undisturbed
+    run_ = start("--workers", "2", "--methods", "spy.py")
+    wait_for(lambda: training(folder))
+    interrupt(run_)
+    assert metrics_of(folder).keys() < expected.keys()
+
+    both = [start("--workers", "1", "--methods", "spy.py") for _ in range(2)]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert not any("Traceback" in err for _, err in said)
+    assert metrics_of(folder) == expected
+    trained = Counter((folder / "trained.log").read_text().split())
+    assert set(trained) == set(Store(".sparsebench").done_stages())
+    assert set(trained.values()) == {1}, "a stage was trained twice"
+    assert all("4 cells done" in out for out, _ in said)
+    assert Path("results/small/leaderboard.md").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are read from /proc")
+def test_ctrl_c_while_workers_start(folder):
+    process = start("--workers", "2")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    wait_for(lambda: len(children.read_text().split()) >= 2)
+    interrupt(process)
+
+
+def test_ctrl_c_in_this_process(folder):
+    """Lightning turns Ctrl-C into exit code 1; the command's is 130 whatever the launcher."""
+    process = start("--launcher", "inline")
+    wait_for(lambda: training(folder))
+    interrupt(process)
+
+
+def test_a_worker_that_dies_idle_is_replaced_and_its_job_reported():
+    launcher = LocalLauncher(1, Context("nowhere", Hardware(), "test"))
+    try:
+        first = launcher._workers[0].process
+        first.kill()
+        first.join()
+        launcher.submit("job", None)
+        (outcome,) = launcher.finished(timeout=10)
+        assert outcome.job_id == "job"
+        assert "died (exit code -9)" in outcome.error
+        assert launcher.room == 1
+        assert launcher._workers[0].process.is_alive()
+    finally:
+        launcher.close(kill=True)
