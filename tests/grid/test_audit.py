@@ -9,9 +9,11 @@ import torch
 
 import sparsebench.grid.finish as finish
 import sparsebench.grid.stages as stages
+import sparsebench.grid.watch as watch
 import sparsebench.scoring as scoring
 from sparsebench.callbacks import dynamic
 from sparsebench.callbacks.upkeep import Upkeep
+from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.run import publish
 from sparsebench.grid.state import State
 from sparsebench.masks import Masks
@@ -119,16 +121,8 @@ def test_6_rewinding_that_forgets(forgotten, tmp_path, monkeypatch):
 
 
 def test_6_a_rewind_point_whose_momentum_is_lost(tmp_path, monkeypatch):
-    from sparsebench.grid.watch import KeepOptimizer
-
-    original = KeepOptimizer.on_train_start
-
-    def forgets(self, trainer, module):
-        original(self, trainer, module)
-        self.restored = False if self.state else self.restored
-
     assert failures("magnitude@imp(rewind=0.34)", tmp_path / "kept", RESNET) == [set()]
-    monkeypatch.setattr(KeepOptimizer, "on_train_start", forgets)
+    monkeypatch.setattr(watch, "load_optimizer", lambda optimizer, state: None)
     assert failures("magnitude@imp(rewind=0.34)", tmp_path / "lost", RESNET) == [{6}]
 
 
@@ -209,6 +203,36 @@ def test_11_a_bias_among_the_masks(tmp_path, monkeypatch):
 
     alter_masks(monkeypatch, with_bias)
     assert failures("magnitude@finetune", tmp_path) == [{11}]
+
+
+def test_8_the_test_set_read_twice_at_the_end(tmp_path, monkeypatch):
+    original = finish.logits
+
+    def again(net, batches):
+        finish.task_data(current["cell"], Hardware()).test_dataloader()
+        return original(net, batches)
+
+    current = {}
+    finishing = finish.finish_cell
+
+    def noted(job, *rest):
+        current["cell"] = job.cell
+        return finishing(job, *rest)
+
+    monkeypatch.setattr(finish, "finish_cell", noted)
+    monkeypatch.setattr(finish, "logits", again)
+    assert failures("magnitude@finetune", tmp_path) == [{8}]
+
+
+def test_9_a_collapsed_cell_counts_in_the_mean(tmp_path):
+    (tmp_path / "m.py").write_text(EMPTIES.format(name="and_counts"))
+    board = tiny_board(*from_file(str(tmp_path / "m.py")), sparsities=(0.9,))
+    result = run_inline(board, tmp_path / "s")
+    publish(board, result, tmp_path / "results")
+    cells, _ = table.select(table.frame(load_all(tmp_path / "results")[0]), board.info())
+    row = table.leaderboard(cells, 1).set_index("method").loc["empties_and_counts@init"]
+    (top1,) = [r.data["metrics"]["top1"] for r in result.records.values() if r.cell["method"] != "dense"]
+    assert (row["collapsed"], row["state"], row["top1"]) == (1, "ranked", top1)
 
 
 def test_a_cell_that_fails_is_shown_and_not_ranked(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import sparsebench.grid.stages as stages
 import sparsebench.grid.training as training
 from sparsebench import tree
 from sparsebench.grid.plan import plan
@@ -142,6 +143,13 @@ def test_rewinding_to_zero_is_initialisation(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("method", ["snip@init", "magnitude@finetune", "magnitude@lrr", REWIND])
 def test_batch_norm_learns_in_every_training(method, tmp_path, monkeypatch):
+    """Also behind an evaluation that leaves the network in evaluation mode: Lightning trains in the mode it finds."""
+
+    def careless(net, batches):
+        net.eval()
+        return 0.5
+
+    monkeypatch.setattr(stages, "top1", careless)
     _, _, seen = watched(method, tmp_path, monkeypatch)
     assert len(seen) >= 2
     for training_ in seen:

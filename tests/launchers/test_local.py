@@ -165,11 +165,19 @@ def test_ctrl_c_and_two_runs_at_once(folder, undisturbed):
     assert Path("results/small/leaderboard.md").exists()
 
 
+def deaf_to_ctrl_c(pid: int) -> bool:
+    """Whether a process blocks or ignores SIGINT, as the kernel tells it."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool((int(status["SigBlk"], 16) | int(status["SigIgn"], 16)) >> (signal.SIGINT - 1) & 1)
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are read from /proc")
 def test_ctrl_c_while_workers_start(folder):
+    """They must not see it from their very first instruction on, or their start ends in tracebacks."""
     process = start("--workers", "2")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    wait_for(lambda: len(children.read_text().split()) >= 2)
+    wait_for(lambda: len(children.read_text().split()) == 3)  # two workers and the tracker of multiprocessing
+    assert all(deaf_to_ctrl_c(int(child)) for child in children.read_text().split())
     interrupt(process)
 
 
