@@ -140,6 +140,7 @@ class Pruner(L.Callback):
         self._update_if_due(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._upkeep.clear_nonfinite(trainer.optimizers)
         self.leaked += self._upkeep.leaks(trainer.optimizers)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -58,6 +58,12 @@ class Upkeep:
         for name, value in self._moments(optimizers):
             value.mul_(self._factors[name].to(value.device, value.dtype))
 
+    @torch.no_grad()
+    def clear_nonfinite(self, optimizers: Iterable[Optimizer]) -> None:
+        """Put exact zeros where a diverged training left NaN or infinity, which times 0 is NaN."""
+        for name, value in [*self._weights.items(), *self._moments(optimizers)]:
+            value.masked_fill_((self._factors[name] == 0) & ~torch.isfinite(value), 0.0)
+
     def leaks(self, optimizers: Iterable[Optimizer] = ()) -> int:
         """How many pruned entries of weights and optimiser state are not exactly 0."""
         tensors = [*self._weights.items(), *self._moments(optimizers)]

@@ -44,6 +44,10 @@ class Recipe:
             if getattr(self, name) not in known:
                 raise UsageError(f"recipe: {name}={getattr(self, name)!r} is not one of {', '.join(known)}")
         for name in ("epochs", "global_batch", "mask_every", "rate"):
+            if not isinstance(getattr(self, name), int | float):
+                raise UsageError(
+                    f"recipe: {name}={getattr(self, name)!r} is not a number (in YAML write 1.0e+3, not 1e3)"
+                )
             if getattr(self, name) <= 0:
                 raise UsageError(f"recipe: {name}={getattr(self, name)!r} must be positive")
         if not 0 <= self.warmup < 1:

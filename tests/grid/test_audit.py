@@ -245,3 +245,15 @@ def test_a_cell_that_fails_is_shown_and_not_ranked(tmp_path, monkeypatch):
     assert set(rows.index) == {"dense", "magnitude@finetune", "random/erk@init"}
     assert rows.loc[["magnitude@finetune", "random/erk@init"], "rank"].isna().all()
     assert (rows.loc[["magnitude@finetune", "random/erk@init"], "audit_failed"] == 1).all()
+
+
+def test_9_a_diverged_training_is_flagged_and_stays_in_the_ranking(tmp_path):
+    """0 times NaN is NaN: what is pruned must be exactly 0 all the same."""
+    task = MLP.replace("recipe: {epochs: 3,", "recipe: {rate: 1.0e+12, epochs: 3,")
+    board = tiny_board("magnitude@gmp", "random/erk@init", "rigl", task=task)
+    result = run_inline(board, tmp_path)
+    assert not result.failed
+    for record in result.records.values():
+        assert "training loss not finite" in record.data["flags"]
+        assert record.data["collapsed"]
+        assert record.audit_passed, record.audit_failures

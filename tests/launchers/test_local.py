@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -78,7 +79,9 @@ def start(*options: str) -> subprocess.Popen:
     """``sparsebench run`` as the leader of its own process group, as a shell starts it."""
     command = [sys.executable, "-m", "sparsebench", "run", "small.yaml", "--checkpoint-seconds", "0", *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, **pipes, start_new_session=True)
+    # A test run in the background inherits that Ctrl-C is ignored; a user's shell does not say so.
+    hear = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, **pipes, start_new_session=True, preexec_fn=hear)
 
 
 def wait_for(condition, seconds: float = 60) -> None:
