@@ -33,3 +33,8 @@ def test_warm_up_rises_linearly_and_meets_the_schedule():
 def test_nonsense_is_refused_by_name(wrong):
     with pytest.raises(UsageError, match=f"{next(iter(wrong))}="):
         Recipe(**{"epochs": 10, "rate": 0.1, **wrong})
+
+
+def test_a_rate_that_yaml_read_as_text_is_named():
+    with pytest.raises(UsageError, match=r"rate='1e-3' is not a number"):
+        Recipe(epochs=1, rate="1e-3")
