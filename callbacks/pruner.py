@@ -88,6 +88,8 @@ class Pruner(L.Callback):
         self.history: list[dict[str, Any]] = []
         self.leaked = 0
         """Pruned entries of weights and optimiser state not exactly 0 at the ends of epochs; must stay 0."""
+        self.notes: list[str] | None = None
+        """None: scores that are not finite are an error. A list: they rank last and are noted in it."""
         self._done = -1
         self._plan: dict[int, float] = {}
         self._upkeep: Upkeep | None = None
@@ -173,6 +175,7 @@ class Pruner(L.Callback):
             scope=self.scope(module),
             masks=self.masks,
             seed=self.seed,
+            notes=self.notes,
             **self.arguments,
         )
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from sparsebench.methods import Method
 from sparsebench.phases import describe
-from sparsebench.protocol import name_of
+from sparsebench.protocol import PROTOCOL, name_of
+from sparsebench.record import SCHEMA
 from sparsebench.tasks import Task
 
 
@@ -46,4 +47,16 @@ class Cell:
             "method": self.method.name,
             "sparsity": self.sparsity,
             "seed": self.seed,
+        }
+
+    def record_head(self) -> dict[str, Any]:
+        """How every record of this cell begins; the board is filled in when it is published."""
+        return {
+            "schema": SCHEMA,
+            "board": "",
+            "board_version": 0,
+            "protocol": PROTOCOL,
+            "cell_id": self.id,
+            "cell": self.key(),
+            "settings": self.settings,
         }

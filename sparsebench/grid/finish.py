@@ -18,9 +18,8 @@ from sparsebench.metrics.bias import bias
 from sparsebench.metrics.dead_neurons import dead_neuron_rates
 from sparsebench.metrics.flops import macs
 from sparsebench.metrics.quality import collapsed, quality
-from sparsebench.protocol import PROTOCOL
 from sparsebench.provenance import provenance
-from sparsebench.record import SCHEMA, Record
+from sparsebench.record import Record
 
 PROBE = 2048
 """Training images on which dead neurons are counted."""
@@ -70,13 +69,7 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
     )
     record = Record(
         {
-            "schema": SCHEMA,
-            "board": "",
-            "board_version": 0,
-            "protocol": PROTOCOL,
-            "cell_id": cell.id,
-            "cell": cell.key(),
-            "settings": cell.settings,
+            **cell.record_head(),
             "status": "ok",
             "error": None,
             "collapsed": is_collapsed,

@@ -14,8 +14,7 @@ from sparsebench.grid.plan import plan
 from sparsebench.grid.store import Store
 from sparsebench.launchers.inline import InlineLauncher
 from sparsebench.launchers.local import LocalLauncher
-from sparsebench.protocol import PROTOCOL
-from sparsebench.record import SCHEMA, CorruptRecord, Record, record_path
+from sparsebench.record import CorruptRecord, Record, record_path
 from sparsebench.registry import dataset
 
 LAUNCHERS = {"local": LocalLauncher, "inline": InlineLauncher}
@@ -117,13 +116,7 @@ def publish(board: Board, result: Result, results: Path) -> None:
 def failed_record(cell: Cell, error: str) -> dict:
     """The record of a cell that could not be computed: shown, never ranked, tried again by the next run."""
     return {
-        "schema": SCHEMA,
-        "board": "",
-        "board_version": 0,
-        "protocol": PROTOCOL,
-        "cell_id": cell.id,
-        "cell": cell.key(),
-        "settings": cell.settings,
+        **cell.record_head(),
         "status": "failed",
         "error": error,
         "collapsed": False,

@@ -12,7 +12,6 @@ import torch
 
 from sparsebench import tree
 from sparsebench.callbacks import Pruner
-from sparsebench.functional import next_masks
 from sparsebench.grid.state import fingerprint
 from sparsebench.masks import Masks
 from sparsebench.snapshot import Snapshot, load_optimizer
@@ -101,24 +100,12 @@ class GradualPruner(Pruner):
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
         self.untouched = True
-        self.notes: list[str] = []
+        self.notes = []
 
     def _next_masks(self, trainer: L.Trainer, module: L.LightningModule, sparsity: float) -> Masks:
-        before, noted = fingerprint(module), []
-        masks = next_masks(
-            self.target(module),
-            self.criterion,
-            sparsity=sparsity,
-            allocation=self.allocation,
-            data=self._data(trainer, module),
-            scope=self.scope(module),
-            masks=self.masks,
-            seed=self.seed,
-            notes=noted,
-            **self.arguments,
-        )
+        before = fingerprint(module)
+        masks = super()._next_masks(trainer, module, sparsity)
         self.untouched &= fingerprint(module) == before
-        self.notes += [text for text in dict.fromkeys(noted) if text not in self.notes]
         return masks
 
     def state_dict(self) -> dict[str, Any]:
