@@ -1,7 +1,6 @@
 """The two figures: accuracy against sparsity, and dead neurons against sparsity, a panel per task.
 
-The accuracy axis is logarithmic in the error (100 - accuracy): 99 to 98 % takes the room of 50 to 0 %, so the
-good methods stay apart and the one that collapsed to chance is still in the picture.
+A board with more methods than lines can be told apart gets rows of dots instead (see ``dots``).
 """
 
 from __future__ import annotations
@@ -10,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
+from sparsebench.report.dots import dot_figure
+from sparsebench.report.error_axis import error, error_axis, reach
 from sparsebench.report.figure import (
     DENSE_LINE,
     RC,
@@ -29,7 +29,8 @@ from sparsebench.report.table import DENSE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_TICKS = [99.9, 99.8, 99.5, 99, 98, 97, 96, 95, 93, 90, 85, 80, 70, 60, 50, 40, 30, 20, 10, 0]
+LINES = 18
+"""Most methods that are drawn as lines: two rounds of colours."""
 
 
 def accuracy_figure(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str, Any], stem: Path) -> list[Path]:
@@ -39,6 +40,8 @@ def accuracy_figure(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str
     tasks, methods = _present(table, board)
     if not tasks or not methods:
         return []
+    if len(methods) > LINES:
+        return dot_figure(cells, table, tasks, _by_accuracy(table, methods), stem)
     with matplotlib.rc_context(RC):
         look = styles(methods)
         figure, all_axes = panels(len(tasks))
@@ -51,7 +54,7 @@ def accuracy_figure(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str
                 _accuracy_line(axes, line, shifts[method], look[method])
             _dense(axes, rows[rows["method"] == DENSE])
             chance = cells.loc[cells["task"] == task, "chance"].max()
-            _error_axis(axes, rows, chance)
+            error_axis(axes, error(rows["top1"]), chance, along="y")
             sparsity_axis(axes, board["sparsities"], label=place >= len(tasks) - columns)
             axes.set_title(task, loc="left")
             if place % columns == 0:
@@ -63,12 +66,13 @@ def accuracy_figure(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str
 def dead_neuron_figure(table: pd.DataFrame, board: Mapping[str, Any], stem: Path) -> list[Path]:
     """Dead neurons (%) against sparsity: static above, dynamic among the statically alive below.
 
-    Tasks whose network has no ReLU have no such rates and no panel; without any there is no figure.
+    Tasks whose network has no ReLU have no such rates and no panel; without any, or with too many methods for
+    lines, there is no figure.
     """
     import matplotlib
 
     tasks, methods = _present(table[table["dead_static"].notna()], board)
-    if not tasks or not methods:
+    if not tasks or not methods or len(methods) > LINES:
         return []
     with matplotlib.rc_context(RC):
         look = styles(_present(table, board)[1])
@@ -113,44 +117,17 @@ def _by_accuracy(table: pd.DataFrame, methods: list[str]) -> list[str]:
     return list(means.sort_values(ascending=False, kind="stable").index)
 
 
-def _error(top1: pd.Series) -> np.ndarray:
-    """Error in percent; a network without any error is drawn at 0.05 %, since 0 has no logarithm."""
-    return np.maximum(100 * (1 - top1.to_numpy()), 0.05)
-
-
 def _accuracy_line(axes: Axes, line: pd.DataFrame, shift: float, style) -> None:
-    error = _error(line["top1"])
-    half = np.nan_to_num(100 * line["top1_half"].to_numpy())
-    # A wide interval may reach beyond 100 % accuracy, which a logarithm of the error does not know.
-    reach = np.stack([np.minimum(half, 0.9 * error), half])
-    axes.errorbar(compression(line["sparsity"]) + shift, error, yerr=reach, elinewidth=0.8, capsize=0, **style.line())[
-        2
-    ][0].set_alpha(0.55)
+    errors, places = error(line["top1"]), compression(line["sparsity"]) + shift
+    bars = reach(errors, line["top1_half"])
+    drawn = axes.errorbar(places, errors, yerr=bars, elinewidth=0.8, capsize=0, **style.line())
+    drawn[2][0].set_alpha(0.55)
 
 
 def _dense(axes: Axes, row: pd.DataFrame) -> None:
     if row.empty:
         return
-    error, half = _error(row["top1"])[0], 100 * np.nan_to_num(row["top1_half"].iloc[0])
-    axes.axhline(error, zorder=1, **DENSE_LINE)
-    axes.axhspan(error - min(half, 0.9 * error), error + half, color="#000000", alpha=0.06, lw=0, zorder=0)
-
-
-def _error_axis(axes: Axes, rows: pd.DataFrame, chance: float) -> None:
-    """Error on a downward logarithmic axis, labelled with accuracy, cut just below chance."""
-    errors = _error(rows["top1"])
-    best, worst = errors.min(), errors.max()
-    floor = 100 * (1 - chance) if chance == chance else 100.0
-    low, high = min(worst * 1.2, max(floor, worst) * 1.04), best / 1.35
-    axes.set_yscale("log")
-    axes.set_ylim(low, high)
-    shown: list[float] = []
-    for tick in (t for t in _TICKS if high <= 100 - t <= low):
-        if not shown or np.log((100 - tick) / (100 - shown[-1])) > np.log(low / high) / 12:
-            shown.append(tick)
-    axes.set_yticks([100 - tick for tick in shown], [f"{tick:g}" for tick in shown])
-    axes.minorticks_off()
-    if floor < low:
-        axes.axhline(floor, color="#bbbbbb", lw=1.0, ls=":", zorder=1)
-        axes.annotate("chance", (0.01, floor), xycoords=("axes fraction", "data"), xytext=(0, 2),
-                      textcoords="offset points", fontsize=7.5, color="#888888")  # fmt: skip
+    errors = error(row["top1"])
+    (low,), (high,) = reach(errors, row["top1_half"])
+    axes.axhline(errors[0], zorder=1, **DENSE_LINE)
+    axes.axhspan(errors[0] - low, errors[0] + high, color="#000000", alpha=0.06, lw=0, zorder=0)

@@ -155,7 +155,9 @@ def overall(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str, Any]) 
     counts = table.groupby("method")[["failed", "audit_failed"]].sum()
     ranks = average_ranks(rankable(cells, table, board))[["rank", "low", "high"]]
     summary = summary.join(counts).join(ranks)
-    summary["asked"] = len(board["tasks"]) * len(board["sparsities"]) * len(board["seeds"])
+    summary["only"] = pd.Series(board.get("fixed", {}), dtype=float).reindex(summary.index)
+    sparsities = summary["only"].isna().map({True: len(board["sparsities"]), False: 1})
+    summary["asked"] = len(board["tasks"]) * sparsities * len(board["seeds"])
     return summary.sort_values("rank", kind="stable").reset_index()
 
 
@@ -173,6 +175,8 @@ def unranked_reason(row: Mapping[str, Any] | pd.Series) -> str:
         return f"audit FAIL {row['audit_failed']}"
     if row["failed"]:
         return f"{row['failed']} failed"
+    if row["cells"] == row["asked"] and not np.isnan(row["only"]):
+        return f"{100 * row['only']:g} % only"
     return f"{row['cells']}/{row['asked']} cells"
 
 

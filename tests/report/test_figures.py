@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from sparsebench.report import curves, figure
+from sparsebench.report import curves, dots, figure
 from sparsebench.report.table import frame, leaderboard, select
+from tests.report.conftest import METHODS, make_board
 
 
 @pytest.fixture
@@ -96,3 +97,23 @@ def test_a_single_sparsity_and_seed_can_be_drawn(build, small_board, tmp_path):
     png, svg = curves.accuracy_figure(cells, leaderboard(cells, 1), board, tmp_path / "curves")
     assert png.read_bytes().startswith(b"\x89PNG")
     assert b"<dc:date>" not in svg.read_bytes()
+
+
+def test_a_board_with_many_methods_gets_a_row_for_each(build_all, tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(dots, "save", lambda fig, stem: kept.append(fig) or [stem])
+    methods = [*METHODS, *(f"magnitude@finetune(epochs={i})" for i in range(10))]
+    board = make_board(tasks=["digits-mlp", "digits-vit"], methods=methods, sparsities=[0.5, 0.75])
+    cells, _ = select(frame(build_all(board)), board)
+    table = leaderboard(cells, 3)
+    curves.accuracy_figure(cells, table, board, tmp_path / "accuracy")
+    assert curves.dead_neuron_figure(table, board, tmp_path / "dead") == []
+    means = table[table["method"] != "dense"].groupby("method")["top1"].mean()
+    labels = [label.get_text() for label in kept[0].axes[0].get_yticklabels()]
+    assert labels == list(means.sort_values(ascending=False, kind="stable").index)
+    assert sorted(labels) == sorted(methods)
+    for task, axes in zip(board["tasks"], kept[0].axes, strict=True):
+        assert axes.get_title(loc="left") == task
+        drawn = sorted(x for line in axes.lines if line.get_marker() == "o" for x in line.get_xdata())
+        shown = table[(table["task"] == task) & (table["method"] != "dense")]
+        assert np.allclose(drawn, sorted(100 * (1 - shown["top1"])))
