@@ -10,17 +10,16 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from sparsebench.callbacks.ranks import agree
+from sparsebench.callbacks.ranks import agree, rank_zeros
 from sparsebench.callbacks.schedules import Schedule, named
 from sparsebench.callbacks.upkeep import Upkeep
-from sparsebench.criteria import split_method
+from sparsebench.criteria import is_structured, looks_at_data, split_method
 from sparsebench.errors import UsageError
-from sparsebench.functional import next_masks
+from sparsebench.functional import Pruning, pruning
 from sparsebench.masks import Masks
-from sparsebench.registry import criterion
 from sparsebench.scope import Scope, scope_of
 from sparsebench.scoring import Loss, on_device
 
@@ -39,6 +38,7 @@ class Pruner(L.Callback):
         on: dotted path of the submodule to prune; default the whole LightningModule.
         include, exclude: name patterns, see ``scope_of``.
         seed: of random scores; the same masks on all ranks whatever their own seeds.
+        invert: keep the lowest scores, a control.
         arguments: the criterion's own.
 
     The model's parameters and the keys of its ``state_dict`` stay those of the dense model. Checkpoints carry
@@ -69,6 +69,7 @@ class Pruner(L.Callback):
         include: Iterable[str] = (),
         exclude: Iterable[str] = (),
         seed: int = 0,
+        invert: bool = False,
         **arguments: Any,
     ):
         if not 0 <= sparsity < 1:
@@ -76,6 +77,11 @@ class Pruner(L.Callback):
                 f"sparsity {sparsity!r} is not in [0, 1): it is the removed fraction of the prunable weights"
             )
         self.criterion, self.allocation = split_method(method, arguments)
+        if is_structured(self.criterion):
+            raise UsageError(
+                f"{self.criterion} removes units, and the optimiser of a running fit holds the parameters as they are: "
+                f"call sparsebench.prune(model, {method!r}, ...) before the fit"
+            )
         self.sparsity = sparsity
         self.schedule = named(schedule)
         # An iterator would be used up by the first of several updates.
@@ -83,7 +89,7 @@ class Pruner(L.Callback):
         self.masks = masks
         self.data, self.batches, self.loss = data, batches, loss
         self.on, self.include, self.exclude = on, list(include), list(exclude)
-        self.seed, self.arguments = seed, arguments
+        self.seed, self.invert, self.arguments = seed, invert, arguments
         self.static = masks is not None
         self.history: list[dict[str, Any]] = []
         self.leaked = 0
@@ -91,6 +97,7 @@ class Pruner(L.Callback):
         self.notes: list[str] | None = None
         """None: scores that are not finite are an error. A list: they rank last and are noted in it."""
         self._done = -1
+        self._weights: dict[str, Tensor] = {}
         self._plan: dict[int, float] = {}
         self._upkeep: Upkeep | None = None
 
@@ -165,7 +172,7 @@ class Pruner(L.Callback):
             self._change(trainer, module, agree(self._next_masks(trainer, module, self._plan[self._done])))
 
     def _next_masks(self, trainer: L.Trainer, module: L.LightningModule, sparsity: float) -> Masks:
-        return next_masks(
+        result = pruning(
             self.target(module),
             self.criterion,
             sparsity=sparsity,
@@ -175,12 +182,15 @@ class Pruner(L.Callback):
             scope=self.scope(module),
             masks=self.masks,
             seed=self.seed,
+            invert=self.invert,
             notes=self.notes,
             **self.arguments,
         )
+        self._weights = result.weights
+        return result.masks
 
     def _data(self, trainer: L.Trainer, module: L.LightningModule) -> list | None:
-        if criterion.entry(self.criterion).traits.get("needs") not in ("gradient", "model"):
+        if not looks_at_data(self.criterion, self.allocation):
             return None
         with isolate_rng():
             data = self.data() if callable(self.data) else self.data
@@ -195,7 +205,8 @@ class Pruner(L.Callback):
         for callback in trainer.callbacks:
             if hasattr(callback, "on_masks_changed"):
                 callback.on_masks_changed(trainer, module, self)
-        self._upkeep.mask_weights()
+        weights, self._weights = rank_zeros(self._weights), {}
+        Pruning(masks, weights).apply(self.target(module))
         self._upkeep.mask_optimizer_state(trainer.optimizers)
         self.history.append(
             {

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from sparsebench.errors import SparsebenchError
 from sparsebench.masks import Masks
@@ -19,7 +22,7 @@ def agree(masks: Masks) -> Masks:
     Raises:
         RanksDiffer: the masks differ all the same.
     """
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if not several():
         return masks
     flat = torch.cat([m.flatten().to(torch.uint8) for m in masks.values()])
     dist.broadcast(flat, src=0)
@@ -30,3 +33,16 @@ def agree(masks: Masks) -> Masks:
     if len(set(digests)) > 1:
         raise RanksDiffer(f"masks differ between ranks after a broadcast: {digests}")
     return agreed
+
+
+def rank_zeros(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rank 0's tensors on every rank."""
+    if several():
+        for tensor in tensors.values():
+            dist.broadcast(tensor, src=0)
+    return dict(tensors)
+
+
+def several() -> bool:
+    """Whether this is one of several processes of a run."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

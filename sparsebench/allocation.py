@@ -2,7 +2,9 @@
 
 An allocation maps the shapes of the prunable tensors ``{name: (n_out, n_in, kh, kw)}`` and a density in
 (0, 1] to a density for each tensor, or to None for one global ranking. ``layer_counts`` turns densities
-into whole numbers whose sum is exactly ``round(density * total)``.
+into whole numbers whose sum is exactly ``round(density * total)``. A rule may be joined by a pattern:
+
+    RULE, N:M, blockRxC, RULE/blockRxC, like:CRITERION
 """
 
 from __future__ import annotations
@@ -10,11 +12,42 @@ from __future__ import annotations
 from math import floor, prod
 
 from sparsebench.errors import UsageError
+from sparsebench.patterns import NM, Pattern, pattern_of
 from sparsebench.registry import Registry
 
 Shapes = dict[str, tuple[int, ...]]
 
 allocation = Registry("allocation", "sparsebench.allocation", "sparsebench list methods")
+
+LIKE = "like:"
+"""Prefix of the allocation that gives each tensor the count another criterion's global ranking would."""
+
+
+def split_allocation(text: str) -> tuple[str, Pattern | None]:
+    """An allocation as (rule, pattern).
+
+    Raises:
+        UsageError: an unknown name, or a rule before N:M, which fixes every count itself.
+
+    >>> split_allocation("erk"), split_allocation("2:4")
+    (('erk', None), ('global', NM(n=2, m=4)))
+    >>> split_allocation("uniform/block4x4")
+    ('uniform', Block(rows=4, columns=4))
+    """
+    first, _, second = text.partition("/")
+    if pattern := pattern_of(first):
+        if second:
+            raise UsageError(f"allocation {text!r}: write the rule before the pattern, such as uniform/block4x4")
+        return "global", pattern
+    if first.startswith(LIKE) and not second:
+        return first, None
+    allocation.entry(first)
+    pattern = pattern_of(second)
+    if second and pattern is None:
+        raise UsageError(f"allocation {text!r}: {second!r} is no pattern; patterns are N:M and blockRxC, as block4x4")
+    if isinstance(pattern, NM) or (pattern and first == "row"):
+        raise UsageError(f"allocation {text!r}: {second} fixes the count of every row itself; write {second!r} alone")
+    return first, pattern
 
 
 @allocation(name="global")
@@ -30,6 +63,48 @@ def uniform(shapes: Shapes, density: float) -> dict[str, float]:
     {'a': 0.25, 'b': 0.25}
     """
     return dict.fromkeys(shapes, density)
+
+
+@allocation
+def row(shapes: Shapes, density: float) -> dict[str, float]:
+    """The same density in every row (output unit) of every tensor.
+
+    Row counts differ by at most one. Source: Wanda, Sun et al. 2024, arXiv:2306.11695.
+
+    >>> row({"a": (10, 10), "b": (2, 2)}, 0.25)
+    {'a': 0.25, 'b': 0.25}
+    """
+    return dict.fromkeys(shapes, density)
+
+
+@allocation(name="uniform+")
+def uniform_plus(shapes: Shapes, density: float) -> dict[str, float]:
+    """First convolution dense, last linear layer at 20 % or more, one density for the rest.
+
+    Source: Gale et al. 2019, arXiv:1902.09574 (section 4).
+
+    Raises:
+        UsageError: what is protected is more than the density leaves.
+
+    >>> densities = uniform_plus({"conv": (2, 1, 2, 2), "mid": (20, 10), "last": (4, 10)}, 0.1)
+    >>> {n: round(d, 3) for n, d in densities.items()}
+    {'conv': 1.0, 'mid': 0.044, 'last': 0.2}
+    """
+    sizes = {n: prod(s) for n, s in shapes.items()}
+    target = density * sum(sizes.values())
+    first = next((n for n, s in shapes.items() if len(s) > 2), None)
+    last = next((n for n, s in reversed(shapes.items()) if len(s) == 2 and n != first), None)
+    fixed = {first: 1.0} if first else {}
+    if last and (target - sizes.get(first, 0)) / (sum(sizes.values()) - sizes.get(first, 0)) < 0.2:
+        fixed[last] = 0.2
+    left = target - sum(d * sizes[n] for n, d in fixed.items())
+    rest = sum(size for n, size in sizes.items() if n not in fixed)
+    if left < 0 or (rest == 0 and left > 0):
+        raise UsageError(
+            f"uniform+ keeps the first convolution and a fifth of the last linear layer, {target - left:g} weights; "
+            f"density {density:g} leaves {target:g}: prune less, or take uniform or erk"
+        )
+    return {n: fixed.get(n, left / rest if rest else 1.0) for n in shapes}
 
 
 @allocation

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sparsebench.criteria import split_method
+from sparsebench import scoring
+from sparsebench.allocation import LIKE, split_allocation
+from sparsebench.budget import Budget
+from sparsebench.criteria import default_allocation, is_structured, split_method
 from sparsebench.errors import UsageError
 from sparsebench.masks import Masks
-from sparsebench.registry import criterion
+from sparsebench.patterns import NM
+from sparsebench.registry import criterion, solver
 from sparsebench.scope import Scope, scope_of
-from sparsebench.scoring import Loss, on_device, scores
-from sparsebench.selection import select
+from sparsebench.scoring import Loss, on_device, untouched
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What a pruning step came to, before it is applied."""
+
+    masks: Masks
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    """New values of the weights, from criteria that also change what they keep; empty = as they were."""
+    passes: int = 1
+    """How often the network was scored."""
+
+    @torch.no_grad()
+    def apply(self, model: nn.Module) -> None:
+        """Write the new weights and set the pruned ones to exactly 0."""
+        params = dict(model.named_parameters())
+        for name, value in self.weights.items():
+            params[name].copy_(value)
+        self.masks.apply(model)
 
 
 def prune(
@@ -27,14 +52,19 @@ def prune(
     scope: Scope | None = None,
     masks: Masks | None = None,
     seed: int = 0,
+    shrink: bool = True,
     **arguments: Any,
 ) -> Masks:
     """Prune a network in place and return its masks.
 
     Args:
-        method: ``criterion`` or ``criterion/allocation``, such as ``"snip"`` or ``"magnitude/erk"``.
-        sparsity: removed fraction of all prunable weights, in [0, 1); met exactly.
+        method: ``criterion`` or ``criterion/allocation``, such as ``"snip"``, ``"magnitude/erk"``, ``"wanda/2:4"``.
+        sparsity: removed fraction of all prunable weights, in [0, 1); met exactly (patterns and structured criteria
+            have exact counts of their own).
         masks: masks so far; what they removed stays removed.
+        shrink: for criteria that remove units (``l1``, ``taylor`` ...): take the units out, so that the network is
+            smaller (True), or leave zeros in their place. The masks are in the shapes of the network before, and hold
+            the units' biases and norm parameters too. Data are needed, if only for the shape of the input.
         data, loss, scope, seed, arguments: as in ``scores``.
 
     Raises:
@@ -48,54 +78,136 @@ def prune(
     """
     name, allocation = split_method(method, arguments)
     options = {"data": data, "loss": loss, "scope": scope, "masks": masks, "seed": seed, **arguments}
-    masks = next_masks(model, name, sparsity=sparsity, allocation=allocation, **options)
-    masks.apply(model)
-    return masks
+    result = pruning(model, name, sparsity=sparsity, allocation=allocation, **options)
+    if is_structured(name) and shrink:
+        from sparsebench.structured import shrink as take_out
+
+        take_out(model, result.masks, scoring.example(data, model))
+    else:
+        result.apply(model)
+    return result.masks
 
 
-def next_masks(
+def scores(
+    model: nn.Module,
+    name: str,
+    data: Iterable | None = None,
+    *,
+    loss: Loss | None = None,
+    scope: Scope | None = None,
+    seed: int = 0,
+    **arguments: Any,
+) -> dict[str, Tensor]:
+    """Raw scores, larger = keep: of every prunable weight, or of every unit by a structured criterion.
+
+    Args:
+        name: a criterion, see ``sparsebench list methods``.
+        data: batches ``(x, y)``; needed by criteria that look at the loss or at activations.
+        loss: ``loss(model, batch) -> scalar``, mean over the batch; default cross-entropy.
+        seed: of the generator of random criteria; equal seeds give equal scores on all devices and ranks.
+        arguments: the criterion's own, such as ``temperature=100``.
+
+    Returns:
+        One tensor a prunable parameter, of its shape; or one a group of units, by the name of its first weight.
+        The model's weights, buffers, gradients, modes and the random state are as before.
+
+    Raises:
+        UsageError: unknown criterion or argument, data missing, a weight the loss does not depend on, or a
+            score that has not its weight's shape.
+
+    >>> net = nn.Linear(2, 1, bias=False)
+    >>> bool((scores(net, "magnitude")["weight"] == net.weight.abs()).all())
+    True
+    """
+    if not is_structured(name):
+        return scoring.scores(model, name, data, loss=loss, scope=scope, seed=seed, **arguments)
+    from sparsebench.structured import unit_groups, unit_scores
+
+    split_method(name, arguments)
+    groups = unit_groups(model, scoring.example(data, model))
+    return unit_scores(model, groups, name, data, loss=loss, seed=seed, **arguments)
+
+
+def pruning(
     model: nn.Module,
     name: str,
     *,
     sparsity: float,
-    allocation: str = "global",
+    allocation: str | None = None,
     data: Iterable | None = None,
     loss: Loss | None = None,
     scope: Scope | None = None,
     masks: Masks | None = None,
     seed: int = 0,
+    invert: bool = False,
     notes: list[str] | None = None,
     **arguments: Any,
-) -> Masks:
-    """Masks at the sparsity asked for, nested in the masks so far.
+) -> Pruning:
+    """Masks at the sparsity asked for, nested in the masks so far; the model is left as it was.
 
     A criterion with several rounds (SynFlow) is scored anew after each of them on the network masked so far,
-    at densities ``d_0 (d / d_0)^(k/rounds)``; the weights are put back at the end. With a list of ``notes``,
-    scores that are not finite are ranked last and noted there in place of an error.
+    at densities ``d_0 (d / d_0)^(k/rounds)``; under N:M, which has no densities between, in one. ``invert`` keeps the
+    lowest scores (a control). With a list of ``notes``, scores that are not finite are ranked last and noted there
+    in place of an error.
     """
     if not 0 <= sparsity < 1:
         raise UsageError(f"sparsity {sparsity!r} is not in [0, 1): it is the removed fraction of the prunable weights")
-    traits = criterion.entry(name).traits
+    allocation = allocation or default_allocation(name)
+    options = {"data": data, "loss": loss, "seed": seed, **arguments}
+    if is_structured(name):
+        from sparsebench.structured import structured_masks
+
+        options |= {"allocation": allocation, "masks": masks, "notes": notes}
+        return Pruning(structured_masks(model, scoring.example(data, model), name, 1 - sparsity, **options))
     scope = scope or scope_of(model)
     masks = masks or Masks.dense(model, scope.prunable)
-    rounds = traits.get("rounds", 1)
-    start, end = masks.density, 1 - sparsity
     if data is not None:
-        data = on_device(data, next(iter(scope.prunable.values())).device)
-    before = {n: p.detach().clone() for n, p in scope.prunable.items()} if rounds > 1 else {}
-    try:
+        data = options["data"] = on_device(data, next(iter(scope.prunable.values())).device)
+    counts = None
+    if allocation.startswith(LIKE):
+        other = allocation.removeprefix(LIKE)
+        shared = {"data": data, "loss": loss, "seed": seed, "scope": scope, "masks": masks, "notes": notes}
+        counts, allocation = pruning(model, other, sparsity=sparsity, **shared).masks.counts, "global"
+    traits = criterion.entry(name).traits
+    budget = partial(Budget, allocation=allocation, floor=traits.get("floor", 0), counts=counts)
+    if name in solver.entries:
+        _no_inversion(name, invert)
+        with restored(scope), untouched(model, train=traits.get("mode") == "train"):
+            solve = partial(solver.get(name), **arguments)
+            batches = scoring.needed(name, data)
+            found, weights = solve(
+                model, scope.prunable, batches, loss or scoring.cross_entropy, budget(1 - sparsity, masks=masks)
+            )
+            return Pruning(found, {n: w.clone() for n, w in weights.items()})
+    rounds = 1 if isinstance(split_allocation(allocation)[1], NM) else traits.get("rounds", 1)
+    start, end = masks.density, 1 - sparsity
+    with restored(scope if rounds > 1 else None):
         for k in range(1, rounds + 1):
             density = end if k == rounds else start * (end / start) ** (k / rounds)
-            raw = scores(model, name, data, loss=loss, scope=scope, seed=seed, **arguments)
-            if notes is not None:
-                raw = _rank_last(raw, notes)
-            masks = select(raw, density, allocation=allocation, masks=masks, floor=traits.get("floor", 0))
+            raw = scoring.scores(model, name, scope=scope, **options)
+            raw = {n: -s for n, s in raw.items()} if invert else raw
+            masks = budget(density, masks=masks).select(raw if notes is None else _rank_last(raw, notes))
             if k < rounds:
                 masks.apply(model)
+    return Pruning(masks, passes=rounds)
+
+
+@contextmanager
+def restored(scope: Scope | None) -> Iterator[None]:
+    """Run a block and put the prunable weights back afterwards."""
+    before = {n: p.detach().clone() for n, p in scope.prunable.items()} if scope else {}
+    try:
+        yield
     finally:
         for n, value in before.items():
             scope.prunable[n].data.copy_(value)
-    return masks
+
+
+def _no_inversion(name: str, invert: bool) -> None:
+    if invert:
+        raise UsageError(
+            f"{name} fits the weights it keeps, so its ranking cannot be inverted; invert a plain criterion"
+        )
 
 
 def _rank_last(raw: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:

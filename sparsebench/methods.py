@@ -2,7 +2,8 @@
 
     criterion(args)/allocation@regime(args)+modifier(args)
 
-``magnitude@imp``, ``magnitude/erk@init``, ``lamp@lrr(rate=0.5)``, ``rigl(alpha=0.2)``, ``snip@init+shuffle``.
+``magnitude@imp``, ``magnitude/erk@init``, ``lamp@lrr(rate=0.5)``, ``rigl(alpha=0.2)``, ``snip@init+shuffle``,
+``wanda/2:4@oneshot``, ``magnitude/uniform/block4x4``.
 """
 
 from __future__ import annotations
@@ -11,16 +12,21 @@ import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isclose
 from pathlib import Path
 from typing import Any
 
-from sparsebench.allocation import allocation
-from sparsebench.criteria import split_method
+from sparsebench.allocation import split_allocation
+from sparsebench.criteria import default_allocation, split_method
 from sparsebench.errors import UsageError, unknown
+from sparsebench.fingerprint import fingerprint
+from sparsebench.patterns import NM
 from sparsebench.phases import Phase, Scorer
 from sparsebench.registry import Entry, criterion, import_file, modifier, regime
+from sparsebench.sensible import check_arguments, check_moving, check_phases, check_regime
 
 _TERM = re.compile(r"^\s*([A-Za-z_][\w.-]*)\s*(?:\((.*)\))?\s*$", re.DOTALL)
+_UNIFORM_PLUS = re.compile(r"/uniform\+(?=[@/+]|\s*$)")
 LISTING = "sparsebench list methods"
 
 
@@ -39,34 +45,30 @@ class Method:
     def is_dense(self) -> bool:
         return self.regime == "dense"
 
+    @property
+    def fixed_sparsity(self) -> float | None:
+        """The only sparsity an N:M method can have; None = any."""
+        pattern = split_allocation(self.scorer.allocation)[1] if self.scorer else None
+        return 1 - pattern.density if isinstance(pattern, NM) else None
+
+    def applies_at(self, sparsity: float) -> bool:
+        return self.fixed_sparsity is None or isclose(sparsity, self.fixed_sparsity)
+
     def phases(self, sparsity: float) -> list[Phase]:
-        """What to do to reach a sparsity."""
+        """What to do to reach a sparsity.
+
+        Raises:
+            UsageError: N:M weights would pass through another sparsity than their own.
+        """
         phases = list(regime.get(self.regime)(self.scorer, sparsity, **self.regime_arguments))
         for name, arguments in self.modifiers:
             phases = modifier.get(name)(phases, **arguments)
+        check_phases(self.name, phases)
         return phases
 
     def fingerprint(self) -> dict[str, Any]:
-        """The choices that papers leave out: scope, ties, mode, data and dtype of scoring, what is reset."""
-        traits = criterion.entry(self.scorer.criterion).traits if self.scorer else {}
-        data = f"{traits['per_class']} a class" if "per_class" in traits else traits.get("examples", "none")
-        return {
-            "criterion": self.scorer.criterion if self.scorer else None,
-            "allocation": self.scorer.allocation if self.scorer else self.regime_arguments.get("allocation"),
-            "regime": self.regime,
-            "regime_arguments": self.regime_arguments,
-            "modifiers": [list(m) for m in self.modifiers],
-            "scope": "weights of convolution, linear and attention layers, classifier included",
-            "count": "round(density * prunable), exact",
-            "ties": "first in parameter order, then in flat index",
-            "floor": traits.get("floor", 0),
-            "scoring_mode": traits.get("mode", "eval"),
-            "scoring_examples": data,
-            "scoring_rounds": traits.get("rounds", 1),
-            "source": self.scorer.source if self.scorer else None,
-            "optimizer": "fresh at the start of every training, or the rewind point's",
-            "data_order": "new in every training, equal between methods of one seed",
-        }
+        """The choices that papers leave out, see ``sparsebench.fingerprint``."""
+        return fingerprint(self.scorer, self.regime, self.regime_arguments, self.modifiers, self.phases)
 
 
 def parse(text: str, defaults: Mapping[str, Mapping[str, Any]] | None = None) -> Method:
@@ -100,11 +102,11 @@ def parse(text: str, defaults: Mapping[str, Mapping[str, Any]] | None = None) ->
         raise unknown("method", first, [*criterion.entries, *regime.entries], LISTING)
     regime_name, regime_arguments = _term(regime_text, text)
     scorer = _scorer(scoring, text, defaults) if scoring else None
-    _check(regime.entry(regime_name), scorer, text)
+    check_regime(regime.entry(regime_name), scorer, text)
     resolved = _resolve(regime.entry(regime_name), regime_arguments, text, defaults)
     if "allocation" in resolved:
-        allocation.entry(str(resolved["allocation"]))
-    _in_range(resolved, text)
+        check_moving(str(resolved["allocation"]), text)
+    check_arguments(resolved, text)
     written = [_term(mod, text) for mod in mods]
     names = [name for name, _ in written]
     if len(set(names)) < len(names):
@@ -112,11 +114,11 @@ def parse(text: str, defaults: Mapping[str, Mapping[str, Any]] | None = None) ->
     modifiers = tuple((name, _resolve(modifier.entry(name), arguments, text, defaults)) for name, arguments in written)
     canonical = _write(regime_name, regime_arguments)
     if scorer:
-        rule = "" if scorer.allocation == "global" else f"/{scorer.allocation}"
+        rule = "" if scorer.allocation == default_allocation(scorer.criterion) else f"/{scorer.allocation}"
         canonical = _write(*_term(_split(scoring, "/")[0], text)) + f"{rule}@{canonical}"
     canonical += "".join(f"+{_write(name, arguments)}" for name, arguments in written)
     method = Method(canonical, scorer, regime_name, resolved, modifiers)
-    method.phases(0.5)  # a modifier that does not fit this regime says so now
+    method.phases(method.fixed_sparsity or 0.5)  # a modifier that does not fit this regime says so now
     return method
 
 
@@ -165,22 +167,6 @@ def _scorer(text: str, whole: str, defaults: Mapping | None) -> Scorer:
     return Scorer(name, rule_name, _resolve(entry, arguments, whole, defaults), entry.source_digest())
 
 
-def _check(entry: Entry, scorer: Scorer | None, text: str) -> None:
-    """Refuse what makes no sense, with the reason."""
-    if entry.traits.get("criterion") == "none" and scorer:
-        raise UsageError(
-            f"method {text!r}: {entry.name} has a rule of its own and takes no criterion; write {entry.name!r}"
-        )
-    if entry.traits.get("criterion", "any") == "any" and not scorer:
-        raise UsageError(f"method {text!r}: {entry.name} needs a criterion, such as 'magnitude@{entry.name}'")
-    if scorer and entry.traits.get("single_round") and criterion.entry(scorer.criterion).traits.get("rounds", 1) > 1:
-        raise UsageError(
-            f"method {text!r}: {scorer.criterion} prunes in "
-            f"{criterion.entry(scorer.criterion).traits['rounds']} rounds of its own, "
-            f"{entry.name} brings its own schedule; use {scorer.criterion}@init"
-        )
-
-
 def _resolve(entry: Entry, arguments: dict[str, Any], text: str, defaults: Mapping | None) -> dict[str, Any]:
     for argument in arguments:
         if argument not in entry.params:
@@ -190,24 +176,6 @@ def _resolve(entry: Entry, arguments: dict[str, Any], text: str, defaults: Mappi
             )
     board = {k: v for k, v in (defaults or {}).get(entry.name, {}).items() if k in entry.params}
     return {**entry.params, **board, **arguments}
-
-
-def _in_range(arguments: dict[str, Any], text: str) -> None:
-    """Refuse values that no training can follow."""
-    for name in ("rate", "rewind", "begin", "end", "alpha", "zeta"):
-        value = arguments.get(name)
-        if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
-            raise UsageError(f"method {text!r}: {name}={value!r} is a fraction and must be in [0, 1]")
-    if arguments.get("rewind") == 1:
-        raise UsageError(f"method {text!r}: rewind=1 is the end of training, nothing would be left to train; give less")
-    if arguments.get("begin", 0) >= arguments.get("end", 1):
-        raise UsageError(f"method {text!r}: begin must lie before end, so that there are steps to prune in")
-    epochs = arguments.get("epochs")
-    if epochs is not None and not (isinstance(epochs, int | float) and 0 < epochs < float("inf")):
-        raise UsageError(f"method {text!r}: epochs={epochs!r} is a multiple of the task's epochs and must be positive")
-    every = arguments.get("every")
-    if every is not None and not (isinstance(every, int) and every >= 1):
-        raise UsageError(f"method {text!r}: every={every!r} counts optimiser steps and must be at least 1")
 
 
 def _usage(entry: Entry) -> str:
@@ -238,11 +206,11 @@ def _term(text: str, whole: str) -> tuple[str, dict[str, Any]]:
 
 
 def _split(text: str, mark: str) -> list[str]:
-    """Split at a mark outside parentheses."""
+    """Split at a mark outside parentheses; the ``+`` of ``uniform+`` belongs to its name where no modifier follows."""
     parts, depth = [""], 0
-    for char in text:
+    for position, char in enumerate(text):
         depth += (char == "(") - (char == ")")
-        if char == mark and depth == 0:
+        if char == mark and depth == 0 and not _UNIFORM_PLUS.match(text, max(0, position - len("/uniform"))):
             parts.append("")
         else:
             parts[-1] += char

@@ -17,6 +17,8 @@ class Scorer:
     arguments: dict[str, Any] = field(default_factory=dict)
     source: str | None = None
     """Hash of a user's file; a changed file is another method."""
+    invert: bool = False
+    """Keep the lowest scores (a control)."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,17 @@ class Dynamic:
 
 
 @dataclass(frozen=True)
+class Latent:
+    """Train sparse with dense latent weights behind the masked ones (Top-KAST, STR)."""
+
+    rule: str
+    sparsity: float
+    allocation: str
+    every: int | None
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Train:
     """Train from the present position of the schedule to its end (or to ``until``, a share of it).
 
@@ -53,7 +66,7 @@ class Train:
 
     epochs: float = 1.0
     rate: float | None = None
-    pruner: Gradual | Dynamic | None = None
+    pruner: Gradual | Dynamic | Latent | None = None
     until: float = 1.0
 
 
@@ -82,7 +95,22 @@ class Reinit:
     """Draw new initial weights under the masks (sanity control)."""
 
 
-Phase = Train | Prune | Rewind | Shuffle | Reinit
+@dataclass(frozen=True)
+class Recalibrate:
+    """Estimate batch-norm statistics anew on this many training images, without training."""
+
+    examples: int = 1024
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """Begin with a narrower dense network, as large or as costly as the sparse one would be (small-dense control)."""
+
+    sparsity: float
+    match: str = "params"
+
+
+Phase = Train | Prune | Rewind | Shuffle | Reinit | Recalibrate | Narrow
 
 
 def describe(phase: Phase) -> dict[str, Any]:
@@ -91,10 +119,15 @@ def describe(phase: Phase) -> dict[str, Any]:
     >>> describe(Rewind(0.1))
     {'phase': 'Rewind', 'to': 0.1}
     """
-    described = {"phase": type(phase).__name__, **asdict(phase)}
+    described = {"phase": type(phase).__name__, **asdict(phase, dict_factory=_without_defaults)}
     if isinstance(phase, Train) and phase.pruner:
         described["pruner"] = {"kind": type(phase.pruner).__name__, **described["pruner"]}
     return described
+
+
+def _without_defaults(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Fields that were added later are written only where they are used, so that older names of cells stay."""
+    return {key: value for key, value in items if (key, value) != ("invert", False)}
 
 
 def ladder(sparsity: float, rate: float) -> list[float]:

@@ -224,6 +224,7 @@ def _literal(node: ast.expr, path: Path) -> Any:
 
 
 criterion = Registry("criterion", "sparsebench.criteria", "sparsebench list methods", "sparsebench.methods")
+solver = Registry("solver", "sparsebench.criteria", "sparsebench list methods", "sparsebench.methods")
 regime = Registry("regime", "sparsebench.regimes", "sparsebench list methods", "sparsebench.methods")
 modifier = Registry("modifier", "sparsebench.modifiers", "sparsebench list methods", "sparsebench.methods")
 network = Registry("network", "sparsebench.models", "sparsebench list models", "sparsebench.models")

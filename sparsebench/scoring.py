@@ -77,13 +77,12 @@ def scores(
                 f"criterion {name!r} has no argument {argument!r} (it has: {', '.join(entry.params) or 'none'})"
             )
     needs = entry.traits.get("needs", "weight")
-    if needs in ("gradient", "model") and data is None:
-        raise UsageError(f"criterion {name!r} needs data: pass data=batches of (inputs, labels)")
     if needs not in NEEDS:
         raise UsageError(f"criterion {name!r}: needs={needs!r} is not one of {', '.join(NEEDS)}")
     score = partial(criterion.get(name), **arguments)
     params = (scope or scope_of(model)).prunable
     with untouched(model, train=entry.traits.get("mode") == "train"):
+        data = data if needs in ("weight", "random") else needed(name, data)
         batches = () if data is None else on_device(data, next(iter(params.values())).device)
         raw = _ask(score, needs, model, params, batches, loss or cross_entropy, seed)
     for n, p in params.items():
@@ -167,6 +166,31 @@ def mean_over_examples(function: Callable[[Any], Iterable[Tensor]], batches: Ite
             dist.all_reduce(tensor)
         examples = count.item()
     return [t.div_(examples) for t in total]
+
+
+def needed(name: str, data: Iterable | None) -> Iterable:
+    """The data, which this criterion cannot do without.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if data is None:
+        raise UsageError(f"criterion {name!r} needs data: pass data=batches of (inputs, labels)")
+    return data
+
+
+def example(data: Iterable | None, model: nn.Module) -> Any:
+    """The inputs of the first batch, on the model's device: criteria that remove units run the network once.
+
+    Raises:
+        UsageError: there are no data.
+    """
+    if data is None:
+        raise UsageError(
+            "removing units needs one batch, to see which layers are joined: pass data=batches of (inputs, labels)"
+        )
+    first = on_device(data, next(model.parameters()).device)[0]
+    return first[0] if isinstance(first, list | tuple) else first
 
 
 def on_device(data: Iterable, device: torch.device) -> list:

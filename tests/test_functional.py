@@ -11,7 +11,7 @@ from torch import nn
 
 import sparsebench
 from sparsebench.errors import UsageError
-from sparsebench.functional import next_masks
+from sparsebench.functional import pruning
 from sparsebench.registry import criterion
 from sparsebench.selection import NonFiniteScore
 
@@ -48,7 +48,7 @@ def test_pruning_on_from_masks_is_nested(net):
 
 def test_a_criterion_of_many_rounds_sees_the_network_it_has_pruned(net):
     at_once = sparsebench.select(sparsebench.scores(net, "synflow", data()), 0.1)
-    in_rounds = next_masks(net, "synflow", sparsity=0.9, data=data())
+    in_rounds = pruning(net, "synflow", sparsity=0.9, data=data()).masks
     assert in_rounds.kept == at_once.kept
     assert in_rounds != at_once
 
@@ -63,7 +63,7 @@ def test_weights_come_back_when_a_round_fails(net):
 
     net.register_forward_pre_hook(failing)
     with pytest.raises(RuntimeError, match="middle"):
-        next_masks(net, "synflow", sparsity=0.9, data=data())
+        pruning(net, "synflow", sparsity=0.9, data=data())
     assert (net[0].weight == before).all()
 
 
@@ -72,7 +72,7 @@ def test_scores_that_are_not_finite_are_refused_or_noted(net):
     with pytest.raises(NonFiniteScore, match=r"'0\.weight'"):
         sparsebench.prune(net, "magnitude", sparsity=0.5)
     notes = []
-    masks = next_masks(net, "magnitude", sparsity=0.5, notes=notes)
+    masks = pruning(net, "magnitude", sparsity=0.5, notes=notes).masks
     assert notes == ["scores not finite"]
     assert masks.kept == 150
     assert not masks["0.weight"][0, :3].any()

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import pytest
 
+from sparsebench.criteria import is_structured
 from sparsebench.errors import UsageError
 from sparsebench.methods import from_file, parse
-from sparsebench.phases import Dynamic, Gradual, Prune, Reinit, Rewind, Scorer, Shuffle, Train, ladder
+from sparsebench.phases import (
+    Dynamic,
+    Gradual,
+    Narrow,
+    Prune,
+    Recalibrate,
+    Reinit,
+    Rewind,
+    Scorer,
+    Shuffle,
+    Train,
+    describe,
+    ladder,
+)
 from sparsebench.registry import criterion, modifier, regime
 
 MAGNITUDE = Scorer("magnitude")
@@ -24,6 +38,33 @@ def test_each_regime_by_its_phases():
     assert parse("magnitude@gmp(begin=0.2)").phases(0.9) == [Train(pruner=Gradual(MAGNITUDE, 0.9, 0.2, 0.75, None))]
     assert parse("rigl").phases(0.9) == [Train(pruner=Dynamic("rigl", 0.9, "erk", None, 0.3, 0.75))]
     assert parse("set(zeta=0.2)").phases(0.9) == [Train(pruner=Dynamic("set", 0.9, "erk", None, 0.2, 1.0))]
+
+
+def test_one_shot_and_the_narrow_control():
+    assert parse("magnitude@oneshot").phases(0.9) == [Train(), Prune(0.9, MAGNITUDE), Recalibrate(1024)]
+    assert parse("small_dense(match='flops')").phases(0.9) == [Narrow(0.9, "flops"), Train()]
+
+
+def test_inversion_reaches_every_score():
+    assert parse("snip+invert").phases(0.9)[0] == Prune(0.9, Scorer("snip", invert=True))
+    pruned = [p for p in parse("magnitude@lrr(rate=0.5)+invert").phases(0.75) if isinstance(p, Prune)]
+    assert len(pruned) == 2
+    assert all(p.scorer.invert for p in pruned)
+    assert parse("magnitude@gmp+invert").phases(0.9)[0].pruner.scorer.invert
+
+
+def test_n_of_m_has_one_sparsity_and_goes_there_at_once():
+    method = parse("magnitude/2:4@lrr(rate=0.5)")
+    assert method.fixed_sparsity == 0.5
+    assert method.applies_at(0.5)
+    assert not method.applies_at(0.9)
+    assert parse("magnitude").fixed_sparsity is None
+
+
+def test_names_of_cells_do_not_know_fields_that_came_later():
+    plain = describe(Prune(0.9, MAGNITUDE))["scorer"]
+    assert set(plain) == {"criterion", "allocation", "arguments", "source"}
+    assert describe(parse("snip+invert").phases(0.9)[0])["scorer"]["invert"]
 
 
 def test_controls_act_on_the_last_masks():
@@ -44,6 +85,13 @@ def test_controls_act_on_the_last_masks():
         ("grasp(temperature=1.0)/erk@init", "grasp(temperature=1.0)/erk@init"),
         ('rigl(allocation="uniform")', "rigl(allocation='uniform')"),
         ("dense", "dense"),
+        ("random/uniform+", "random/uniform+@init"),
+        ("random/uniform+@imp+shuffle", "random/uniform+@imp+shuffle"),
+        ("random/uniform++shuffle", "random/uniform+@init+shuffle"),
+        ("random/uniform+shuffle", "random/uniform@init+shuffle"),
+        ("magnitude/2:4", "magnitude/2:4@finetune"),
+        ("magnitude/uniform/block4x4@gmp", "magnitude/uniform/block4x4@gmp"),
+        ("random/like:snip", "random/like:snip@init"),
     ],
 )
 def test_canonical_names_are_fixed_points(written, canonical):
@@ -61,12 +109,16 @@ def combinations():
 
 @pytest.mark.parametrize("text", list(combinations()))
 def test_every_criterion_under_every_regime_works_or_says_why_not(text):
-    if text.split("@")[1] in ("dense", "rigl", "set") or text == "synflow@gmp":
-        with pytest.raises(UsageError, match=r"rule of its own|rounds of its own"):
+    name, how = text.split("@")
+    entry, own_rule = criterion.entry(name), regime.entry(how).traits.get("criterion") == "none"
+    in_rounds = entry.traits.get("rounds", 1) > 1 and regime.entry(how).traits.get("single_round")
+    units_while_training = is_structured(name) and how in ("gmp", "ramp")
+    if own_rule or in_rounds or units_while_training:
+        with pytest.raises(UsageError, match=r"rule of its own|rounds of its own|between trainings"):
             parse(text)
     else:
         assert parse(text).name == text
-        assert isinstance(parse(text).phases(0.9)[-1], Train)
+        assert isinstance(parse(text).phases(0.9)[-1], Recalibrate if how == "oneshot" else Train)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +157,14 @@ def test_every_criterion_under_every_regime_works_or_says_why_not(text):
         ("magnitude@imp@lrr", "not of the form"),
         ("magnitude@", "not of the form"),
         ("", "not of the form"),
-        ("magnitude/erk/igq@imp", "unknown allocation 'erk/igq'"),
+        ("magnitude/erk/igq@imp", "'igq' is no pattern"),
+        ("magnitude/2:4@imp", r"2:4 has sparsity 0\.5 and no other.*would prune to 0\.2.*lrr\(rate=0\.5\)"),
+        ("magnitude/2:4@gmp", "would prune gradually"),
+        ("rigl+invert", "no score to invert"),
+        ("rigl(allocation='2:4')", "makes no sense where weights move"),
+        ("random/like:random", "layer counts of another criterion"),
+        ("random/like:magnitud", "unknown criterion 'magnitud'"),
+        ("small_dense(match='size')", "match='size' is not 'params' or 'flops'"),
     ],
 )
 def test_nonsense_is_refused_with_its_reason(text, reason):

@@ -12,39 +12,82 @@
 Further traits: ``mode`` (train / eval while scoring), ``per_class`` or ``examples`` (how much of the training
 split a benchmark run hands over), ``rounds`` (the mask is tightened geometrically over that many scorings),
 ``floor`` (weights kept in every tensor whatever their score), ``within_layer_order`` (a criterion that ranks as this
-one inside a layer, so that a per-layer allocation would make the two the same), ``paper``.
+one inside a layer, so that a per-layer allocation would make the two the same), ``allocation`` (the default one),
+``allocations`` (the only ones that make sense), ``structure="units"`` (scores filters, neurons and heads, which are
+then removed physically; see ``sparsebench/structured``), ``accumulates`` (scores add up over training steps),
+``second_order``, ``paper``.
+
+A criterion that chooses masks layer after layer, or changes the weights it keeps, has a ``@solver`` of the same name
+beside it: ``f(model, params, batches, loss, budget) -> (masks, weights)``. Its scores are those of the dense network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sparsebench.allocation import allocation
+from sparsebench.allocation import LIKE, split_allocation
 from sparsebench.errors import UsageError
-from sparsebench.registry import criterion
+from sparsebench.patterns import NM, Block
+from sparsebench.registry import criterion, solver
 
 
 def split_method(method: str, arguments: Iterable[str] = ()) -> tuple[str, str]:
     """``"snip"`` or ``"magnitude/erk"`` as (criterion, allocation), both known and sensible together.
 
     Raises:
-        UsageError: an unknown name or argument, or an allocation that makes the criterion another one.
+        UsageError: an unknown name or argument, or an allocation that makes no sense with the criterion.
 
-    >>> split_method("magnitude/erk"), split_method("snip")
-    (('magnitude', 'erk'), ('snip', 'global'))
+    >>> split_method("magnitude/erk"), split_method("snip"), split_method("magnitude/uniform/block4x4")
+    (('magnitude', 'erk'), ('snip', 'global'), ('magnitude', 'uniform/block4x4'))
     """
-    name, _, rule = method.partition("/")
+    name, _, allocation = method.partition("/")
     entry = criterion.entry(name)
-    rule = rule or "global"
-    allocation.entry(rule)
-    same = entry.traits.get("within_layer_order")
-    if same and rule != "global":
-        raise UsageError(
-            f"{name}/{rule}: within a layer {name} ranks weights as {same} does, "
-            f"so this would be {same}/{rule}; write that"
-        )
+    allocation = allocation or default_allocation(name)
+    rule, pattern = split_allocation(allocation)
+    _check_within_layer_order(name, allocation, entry.traits.get("within_layer_order"))
+    if rule.startswith(LIKE):
+        _check_like(name, rule.removeprefix(LIKE))
+    allowed = entry.traits.get("allocations")
+    kind = {NM: "N:M", Block: "block"}.get(type(pattern), rule)
+    if allowed and kind not in allowed and allocation not in allowed:
+        raise UsageError(f"{name}/{allocation}: {name} goes with {', '.join(allowed)} only; write {name}/{allowed[0]}")
     for argument in arguments:
         if argument not in entry.params:
             known = ", ".join(entry.params) or "none"
             raise UsageError(f"criterion {name!r} has no argument {argument!r} (its arguments: {known})")
-    return name, rule
+    return name, allocation
+
+
+def default_allocation(name: str) -> str:
+    """The allocation a criterion goes with when none is written."""
+    return criterion.entry(name).traits.get("allocation", "global")
+
+
+def is_structured(name: str) -> bool:
+    """Whether a criterion scores units (filters, neurons, heads) and not single weights."""
+    return "structure" in criterion.entry(name).traits
+
+
+def looks_at_data(name: str, allocation: str = "global") -> bool:
+    """Whether a criterion, or the one whose layer counts it takes, is given batches."""
+    if allocation.startswith(LIKE) and looks_at_data(allocation.removeprefix(LIKE)):
+        return True
+    traits = criterion.entry(name).traits
+    return "structure" in traits or traits.get("needs") in ("gradient", "model")
+
+
+def _check_within_layer_order(name: str, allocation: str, same: str | None) -> None:
+    if same and allocation != "global" and "block" not in allocation:
+        raise UsageError(
+            f"{name}/{allocation}: within a layer {name} ranks weights as {same} does, "
+            f"so this would be {same}/{allocation}; write that"
+        )
+
+
+def _check_like(name: str, other: str) -> None:
+    """The counts of another criterion: one that ranks single weights of the network as it stands."""
+    if criterion.entry(other).name == name or is_structured(other) or other in solver.entries or is_structured(name):
+        raise UsageError(
+            f"{name}/{LIKE}{other}: {LIKE} takes the layer counts of another criterion that ranks single weights "
+            "of the whole network, such as random/like:snip"
+        )

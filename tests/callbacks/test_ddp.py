@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from sparsebench.functional import next_masks
+from sparsebench.functional import pruning
 
 SCRIPT = """
 import json, os, sys
@@ -84,4 +84,4 @@ def test_unseeded_ranks_agree_and_score_as_one_process(tmp_path: Path):
     # Two batches of 8 on each of two ranks are the first 32 examples.
     for name in ("snip", "grasp"):
         batch = next(iter(DataLoader(TensorDataset(*data), 32)))
-        assert ranks[0][name]["digest"] == next_masks(net, name, sparsity=0.8, data=[batch]).digest()
+        assert ranks[0][name]["digest"] == pruning(net, name, sparsity=0.8, data=[batch]).masks.digest()

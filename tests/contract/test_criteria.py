@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from sparsebench.allocation import allocation
 from sparsebench.criteria import split_method
 from sparsebench.errors import UsageError
-from sparsebench.functional import next_masks
+from sparsebench.functional import pruning
 from sparsebench.masks import Masks
 from sparsebench.models import build
 from sparsebench.registry import criterion
@@ -75,7 +75,7 @@ def test_counts_are_exact_under_every_allocation_and_masks_nested(kind, name):
 def test_pruning_twice_gives_the_same_masks_and_nested_ones(name):
     net, masks = network("mlp"), None
     for sparsity in SPARSITIES:
-        once, again = (next_masks(net, name, sparsity=sparsity, data=batches(), masks=masks) for _ in range(2))
+        once, again = (pruning(net, name, sparsity=sparsity, data=batches(), masks=masks).masks for _ in range(2))
         assert once == again
         assert once.kept == round(round(1 - sparsity, 12) * once.total)
         assert masks is None or once.nested_in(masks)
@@ -87,7 +87,7 @@ def test_ties_are_cut_in_parameter_order_then_flat_index():
     net = nn.Sequential(nn.Linear(3, 4, bias=False), nn.Linear(4, 2, bias=False))
     for weight in net.parameters():
         nn.init.constant_(weight, 0.5)
-    masks = next_masks(net, "magnitude", sparsity=0.75)
+    masks = pruning(net, "magnitude", sparsity=0.75).masks
     # Five of twenty are kept; one of them is the floor's, the first of the second tensor.
     assert masks["0.weight"].flatten().nonzero().flatten().tolist() == [0, 1, 2, 3]
     assert masks["1.weight"].flatten().nonzero().flatten().tolist() == [0]
@@ -215,8 +215,8 @@ def test_synflow_never_empties_a_layer_where_snip_does():
     for layer in net[::2]:
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     data = [(torch.randn(20, 256), torch.randint(0, 10, (20,)))]
-    assert not next_masks(net, "synflow", sparsity=0.999, data=data).emptied
-    assert next_masks(net, "snip", sparsity=0.999, data=data).emptied
+    assert not pruning(net, "synflow", sparsity=0.999, data=data).masks.emptied
+    assert pruning(net, "snip", sparsity=0.999, data=data).masks.emptied
 
 
 def test_synflow_does_not_overflow_in_a_deep_wide_network():

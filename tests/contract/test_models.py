@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sparsebench.callbacks.upkeep import Upkeep
-from sparsebench.functional import next_masks
+from sparsebench.functional import pruning
 from sparsebench.models import build
 from sparsebench.models.classifier import make_optimizer
 from sparsebench.recipe import Recipe
@@ -47,7 +47,7 @@ def test_only_matrices_and_kernels_are_prunable(name):
 def test_trains_a_step_with_pruned_weights_at_zero(name, optimizer):
     torch.manual_seed(0)
     net = build(name, (1, 8, 8), 10, **SMALL.get(name, {}))
-    masks = next_masks(net, "magnitude", sparsity=0.9)
+    masks = pruning(net, "magnitude", sparsity=0.9).masks
     masks.apply(net)
     before = {n: p.detach().clone() for n, p in net.named_parameters()}
     steps = make_optimizer(net, Recipe(epochs=1, rate=0.01, optimizer=optimizer))
