@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -138,12 +138,16 @@ def gradients(output: Tensor, params: dict[str, Tensor], **options: Any) -> list
         UsageError: the scalar does not depend on a parameter, whose score would mean nothing.
     """
     grads = torch.autograd.grad(output, list(params.values()), allow_unused=True, **options)
-    unused = [name for name, grad in zip(params, grads, strict=True) if grad is None]
-    if unused:
-        raise UsageError(
-            f"the loss does not depend on {', '.join(unused)}: leave them out with a scope (exclude=) or pass loss="
-        )
+    refuse_unused([name for name, grad in zip(params, grads, strict=True) if grad is None])
     return list(grads)
+
+
+def refuse_unused(names: Collection[str]) -> None:
+    """Weights that the loss does not depend on have no score."""
+    if names:
+        raise UsageError(
+            f"the loss does not depend on {', '.join(names)}: leave them out with a scope (exclude=) or pass loss="
+        )
 
 
 def mean_over_examples(function: Callable[[Any], Iterable[Tensor]], batches: Iterable) -> list[Tensor]:

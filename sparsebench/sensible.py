@@ -60,7 +60,8 @@ def _check_units(text: str, step: Prune | Gradual, phases: list[Phase]) -> None:
         )
     if any(isinstance(phase, Rewind) and phase.to > 0 for phase in phases):
         raise UsageError(
-            f"method {text!r}: {name} removes units, and a rewind point holds optimiser state of all of them; use rewind=0"
+            f"method {text!r}: {name} removes units, and a rewind point holds optimiser state of all of them; "
+            "use rewind=0"
         )
     if any(isinstance(phase, Shuffle) for phase in phases):
         raise UsageError(

@@ -11,22 +11,17 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from sparsebench.allocation import allocation
-from sparsebench.criteria import split_method
+from sparsebench.audit import exact_count
+from sparsebench.criteria import is_structured, split_method
 from sparsebench.errors import UsageError
 from sparsebench.functional import pruning
 from sparsebench.masks import Masks
-from sparsebench.models import build
 from sparsebench.registry import criterion
 from sparsebench.scope import scope_of
 from sparsebench.scoring import scores
 from sparsebench.selection import select
+from tests.networks import NETWORKS, batches, network
 
-NETWORKS = {
-    "mlp": ("mlp", {"hidden": (20, 20)}),
-    "resnet8": ("resnet8", {"width": 4}),
-    "vgg": ("vgg8", {"width": 4}),
-    "vit": ("vit_digits", {"dim": 16, "depth": 1, "heads": 2}),
-}
 SPARSITIES = [0.0, 0.5, 0.9, 0.98]
 
 
@@ -38,49 +33,41 @@ def sensible(name: str, rule: str) -> bool:
     return True
 
 
-COMBINATIONS = [(c, a) for c in criterion.names() for a in allocation.names() if sensible(c, a)]
-
-
-def batches():
-    generator = torch.Generator().manual_seed(5)
-    return [
-        (torch.randn(n, 1, 8, 8, generator=generator), torch.randint(0, 10, (n,), generator=generator)) for n in (12, 7)
-    ]
-
-
-def network(kind: str) -> nn.Module:
-    torch.manual_seed(3)
-    name, arguments = NETWORKS[kind]
-    return build(name, (1, 8, 8), 10, **arguments)
+SINGLE = [name for name in criterion.names() if not is_structured(name)]
+COMBINATIONS = [(c, a) for c in SINGLE for a in (*allocation.names(), "2:4", "block2x2") if sensible(c, a)]
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-@pytest.mark.parametrize("name", criterion.names())
+@pytest.mark.parametrize("name", SINGLE)
 def test_counts_are_exact_under_every_allocation_and_masks_nested(kind, name):
     net = network(kind)
-    size = scope_of(net).size
-    rules = [a for c, a in COMBINATIONS if c == name]
     raw = scores(net, name, batches())
     assert all(torch.isfinite(score).all() for score in raw.values())
-    for rule in rules:
+    for rule in [a for c, a in COMBINATIONS if c == name]:
         masks = None
-        for sparsity in SPARSITIES:
+        for sparsity in [0.5] if rule == "2:4" else [0.0, 0.3] if rule == "uniform+" else SPARSITIES:
             smaller = select(raw, 1 - sparsity, allocation=rule, masks=masks)
-            assert smaller.kept == round(round(1 - sparsity, 12) * size)
+            assert exact_count(smaller, sparsity, rule)[0], rule
             assert masks is None or smaller.nested_in(masks)
             masks = smaller
 
 
 @pytest.mark.parametrize("name", criterion.names())
 def test_pruning_twice_gives_the_same_masks_and_nested_ones(name):
-    net, masks = network("mlp"), None
-    for sparsity in SPARSITIES:
-        once, again = (pruning(net, name, sparsity=sparsity, data=batches(), masks=masks).masks for _ in range(2))
-        assert once == again
-        assert once.kept == round(round(1 - sparsity, 12) * once.total)
-        assert masks is None or once.nested_in(masks)
-        masks = once
-        masks.apply(net)
+    net, masks = network("resnet8" if name == "bn_scale" else "mlp"), None
+    before = {n: p.detach().clone() for n, p in net.named_parameters()}
+    for sparsity in SPARSITIES[:3] if is_structured(name) else SPARSITIES:
+        first, second = (pruning(net, name, sparsity=sparsity, data=batches(), masks=masks) for _ in range(2))
+        assert first.masks == second.masks
+        assert all((first.weights[n] == second.weights[n]).all() for n in first.weights)
+        assert all((before[n] == p).all() for n, p in net.named_parameters())
+        prunable = {n: m for n, m in first.masks.items() if n in scope_of(net).prunable}
+        kept, asked = Masks(prunable).kept, round(round(1 - sparsity, 12) * scope_of(net).size)
+        assert 0 < kept <= asked if is_structured(name) else kept == asked
+        assert masks is None or first.masks.nested_in(masks)
+        masks = first.masks
+        first.apply(net)
+        before = {n: p.detach().clone() for n, p in net.named_parameters()}
 
 
 def test_ties_are_cut_in_parameter_order_then_flat_index():
