@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import nn
 
-from sparsebench.allocation import kept_count
+from sparsebench.allocation import kept_count, split_allocation
 from sparsebench.masks import Masks
+from sparsebench.patterns import NM, Block
 from sparsebench.scope import scope_of
 
 RULES = {
@@ -29,6 +30,8 @@ RULES = {
     11: "only weights are pruned",
 }
 
+DENSE = "dense"
+
 
 def audit(
     notes: Iterable[dict[str, Any]],
@@ -36,13 +39,24 @@ def audit(
     masks: Masks | None,
     sparsity: float,
     *,
+    allocation: str = "global",
+    smaller: bool = False,
     test_reads: int,
     flagged: bool,
     should_be_flagged: bool,
     differences: list[str],
 ) -> list[dict[str, Any]]:
-    """One verdict a rule, in order: passed only if every note and check of it passed."""
-    found = [*notes, *_finished(net, masks, sparsity)]
+    """One verdict a rule, in order: passed only if every note and check of it passed.
+
+    ``allocation`` says by which count the masks go. ``smaller``: the network was made smaller in place of masked,
+    and its own count was noted when that was done.
+    """
+    notes = list(notes)
+    found = [*notes, *_finished(net, masks, sparsity, allocation)]
+    if smaller:
+        counted = any(note["rule"] == 1 for note in notes)
+        found = [note for note in found if note["detail"] != DENSE]
+        found += [] if counted else [{"rule": 1, "passed": False, "detail": "nobody counted what was taken out"}]
     found += [
         {"rule": 8, "passed": test_reads == 1, "detail": f"test set read {test_reads} time(s), after the last step"},
         {"rule": 9, "passed": flagged or not should_be_flagged, "detail": "collapsed" if flagged else "not collapsed"},
@@ -51,18 +65,45 @@ def audit(
     return [_verdict(rule, [note for note in found if note["rule"] == rule]) for rule in RULES]
 
 
-def _finished(net: nn.Module, masks: Masks | None, sparsity: float) -> list[dict[str, Any]]:
+def _finished(net: nn.Module, masks: Masks | None, sparsity: float, allocation: str) -> list[dict[str, Any]]:
     """Rules 1, 2 and 11 on the finished network."""
     if masks is None:
-        return [{"rule": 1, "passed": sparsity == 0, "detail": "dense"}]
+        return [{"rule": 1, "passed": sparsity == 0, "detail": DENSE}]
     scope = scope_of(net)
-    expected = kept_count(1 - sparsity, scope.size)
     leaked = sum(int(((scope.prunable[n] != 0) & ~m).sum()) for n, m in masks.items() if n in scope.prunable)
+    exact, count = exact_count(Masks({n: m for n, m in masks.items() if n in scope.prunable}), sparsity, allocation)
     return [
-        {"rule": 1, "passed": masks.kept == expected, "detail": f"{masks.kept} kept, {expected} asked of {scope.size}"},
+        {"rule": 1, "passed": exact, "detail": f"{masks.kept} kept, {count} of {scope.size}"},
         {"rule": 2, "passed": leaked == 0, "detail": f"{leaked} pruned weights of the finished network are not 0"},
         {"rule": 11, "passed": set(masks) == set(scope.prunable), "detail": f"{len(masks)} weight tensors masked"},
     ]
+
+
+def exact_count(masks: Masks, sparsity: float, allocation: str = "global") -> tuple[bool, str]:
+    """Whether masks keep what their allocation says they must, and what that is.
+
+    >>> import torch
+    >>> exact_count(Masks({"w": torch.tensor([[True, False]])}), 0.5)
+    (True, '1 asked')
+    """
+    expected = kept_count(1 - sparsity, masks.total)
+    pattern = split_allocation(allocation)[1]
+    if isinstance(pattern, NM):
+        fits = {n: pattern.applies(tuple(m.shape)) for n, m in masks.items()}
+        exact = all(
+            bool((pattern.groups(m).sum(1) == pattern.n).all()) if fits[n] else bool(m.all()) for n, m in masks.items()
+        )
+        dense = len(masks) - sum(fits.values())
+        return exact, f"{pattern.n} of every {pattern.m} asked" + (
+            f" ({dense} tensors do not fit and are dense)" if dense else ""
+        )
+    if isinstance(pattern, Block):
+        whole = all(
+            bool((pattern.spread(pattern.sums(m.float()) > 0, tuple(m.shape)) == m).all()) for m in masks.values()
+        )
+        least = expected - pattern.rows * pattern.columns * (1 if "/" not in allocation else len(masks))
+        return whole and least < masks.kept <= expected, f"whole blocks up to {expected} asked"
+    return masks.kept == expected, f"{expected} asked"
 
 
 def _verdict(rule: int, notes: list[dict[str, Any]]) -> dict[str, Any]:

@@ -111,6 +111,15 @@ def task(name: str) -> Task:
     return TASKS[name]
 
 
+def from_settings(settings: dict[str, Any]) -> Task:
+    """The task that ``Task.settings`` described, as it stands in a record.
+
+    >>> from_settings(task("digits-vit").settings()) == task("digits-vit")
+    True
+    """
+    return Task(**{**settings, "recipe": Recipe(**_tuples(settings["recipe"]))})
+
+
 def custom(settings: dict[str, Any]) -> Task:
     """A task written out in a board: a base task by ``base``, or all fields, with changes.
 

@@ -18,8 +18,9 @@ class Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         text = " ".join(line.strip() for line in str(message).splitlines())
         text = re.sub(r'Parser key "(\w+)"(?: element \d+)?:', r"--\1:", text)
-        text = re.sub(r"(?:run|status|report|list|show)\.(\w+)", r"\1", text)
+        text = re.sub(r"(?:run|status|report|list|show|export|latency)\.(\w+)", r"\1", text)
         text = re.sub(r"Expected a <class '(\w+)'>. Got value:", r"expected \1, got", text)
+        text = re.sub(r"arguments are required: (?=to\b)", "arguments are required: --", text)
         text = re.sub(r"--[a-z_]+", lambda option: option[0].replace("_", "-"), text)
         raise UsageError(f"{text} (see: {self.prog.replace(' [options]', '')} --help)")
 
@@ -52,6 +53,8 @@ def build() -> tuple[Parser, dict[str, Parser]]:
         "report": _report(),
         "list": _list(),
         "show": _show(),
+        "export": _export(),
+        "latency": _latency(),
     }
     group = parser.add_subcommands(required=True, metavar="COMMAND")
     for name, command in commands.items():
@@ -91,10 +94,32 @@ def _list() -> Parser:
 
 
 def _show() -> Parser:
-    p = Parser(prog="sparsebench show", description="one cell's record, by its id or the beginning of it")
-    p.add_argument("cell", type=str, help="cell id, as in a record's file name")
+    p = Parser(prog="sparsebench show", description="one cell's record, or a method's fingerprint")
+    p.add_argument("cell", type=str, help="cell id (or its beginning), as in a record's file name; or a method")
     _folders(p)
     p.add_argument("--json", action="store_true", help="the record itself")
+    return p
+
+
+def _export() -> Parser:
+    p = Parser(prog="sparsebench export", description="write the network of a cell to a file")
+    p.add_argument("cell", type=str, help="cell id, or its beginning")
+    p.add_argument("--to", type=str, required=True, help="FILE.pt, FILE.safetensors (with masks) or FILE.onnx")
+    _folders(p)
+    p.add_argument("--data", type=str, help="folder of the data sets (default: $SPARSEBENCH_DATA, else ./data)")
+    return p
+
+
+def _latency() -> Parser:
+    p = Parser(prog="sparsebench latency", description="time the network of a cell: dense, masked, shrunk, 2:4")
+    p.add_argument("cell", type=str, help="cell id, or its beginning")
+    p.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 64], help="images at once")
+    p.add_argument("--threads", type=int, nargs="+", default=[1], help="CPU threads")
+    p.add_argument("--repeats", type=int, default=15, help="rounds, each of all networks in turn")
+    p.add_argument("--accelerator", type=str, default="auto", help="cpu, gpu or auto")
+    _folders(p)
+    p.add_argument("--data", type=str, help="folder of the data sets (default: $SPARSEBENCH_DATA, else ./data)")
+    p.add_argument("--json", action="store_true", help="as JSON")
     return p
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from sparsebench.cli.accelerator import choose_accelerator, count_gpus
 from sparsebench.cli.display import Display
 from sparsebench.errors import UsageError, unknown
 from sparsebench.grid import board as boards
@@ -79,12 +80,7 @@ def read_hardware(arguments) -> Hardware:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise UsageError(f"--{name} {value}: at least 1 is needed")
-    gpus = count_gpus()
-    if arguments.accelerator not in ("auto", "cpu", "gpu"):
-        raise UsageError(f"--accelerator {arguments.accelerator!r} is not one of auto, cpu, gpu")
-    if arguments.accelerator == "gpu" and not gpus:
-        raise UsageError("--accelerator gpu: no NVIDIA GPU is visible on this machine; use --accelerator cpu")
-    accelerator = "gpu" if gpus and arguments.accelerator != "cpu" else "cpu"
+    accelerator = choose_accelerator(arguments.accelerator)
     return Hardware(
         accelerator,
         threads=arguments.threads,
@@ -92,14 +88,6 @@ def read_hardware(arguments) -> Hardware:
         data_root=arguments.data,
         download=arguments.download,
     )
-
-
-def count_gpus() -> int:
-    """NVIDIA GPUs, without importing torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([v for v in visible.split(",") if v.strip() and v.strip() != "-1"])
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
 
 
 def default_workers(hardware: Hardware) -> int:

@@ -1,8 +1,9 @@
-"""``sparsebench show CELL``"""
+"""``sparsebench show CELL|METHOD``"""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from sparsebench.errors import UsageError
@@ -10,12 +11,50 @@ from sparsebench.record import Record
 
 
 def command(arguments) -> int:
+    if _is_method(arguments.cell):
+        return _show_method(arguments.cell, arguments.json)
     record = Record.load(find(arguments.cell, arguments.store, arguments.results))
     if arguments.json:
         print(json.dumps(record.data, indent=1))
         return 0
     _print(record.data)
     return 0
+
+
+def _is_method(text: str) -> bool:
+    """Whether a text begins as a method does; ids of cells are hexadecimal, names of methods are words."""
+    from sparsebench.registry import criterion, regime
+
+    first = re.split(r"[^A-Za-z_0-9]", text.strip(), maxsplit=1)[0]
+    return bool(first) and (first in criterion.entries or first in regime.entries or not text.isalnum())
+
+
+def _show_method(text: str, as_json: bool) -> int:
+    """The fingerprint of a method."""
+    from sparsebench.methods import parse
+
+    method = parse(text)
+    said = {"method": method.name, **method.fingerprint()}
+    if as_json:
+        print(json.dumps(said, indent=1))
+        return 0
+    from rich.console import Console
+
+    Console().print(_numbers("", {key: _plain(value) for key, value in said.items()}))
+    return 0
+
+
+def _plain(value: object) -> str:
+    """A fingerprint's value as it reads in a method string.
+
+    >>> _plain({"rate": 0.5}), _plain(None), _plain([])
+    ('rate=0.5', 'none', 'none')
+    """
+    if isinstance(value, dict):
+        value = ", ".join(f"{key}={item!r}" for key, item in value.items())
+    if isinstance(value, list):
+        value = ", ".join(f"{name}({_plain(arguments)})" if arguments else name for name, arguments in value)
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value or "none")
 
 
 def find(cell: str, store: str, results: str) -> Path:

@@ -49,15 +49,18 @@ class Board:
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """All cells, each once; the dense row has sparsity 0."""
+        """All cells, each once; the dense row has sparsity 0, N:M methods have their own alone."""
         found: dict[str, Cell] = {}
         for t in self.tasks:
             for method in self.methods:
-                for sparsity in (0.0,) if method.is_dense else self.sparsities:
+                for sparsity in self.sparsities_of(method):
                     for seed in self.seeds:
                         cell = Cell(t, method, sparsity, seed)
                         found.setdefault(cell.id, cell)
         return tuple(found.values())
+
+    def sparsities_of(self, method: Method) -> tuple[float, ...]:
+        return (0.0,) if method.is_dense else tuple(s for s in self.sparsities if method.applies_at(s))
 
     def dense_of(self, cell: Cell) -> Cell:
         """The dense cell a cell is compared with."""
@@ -94,6 +97,13 @@ class Board:
                 raise UsageError(f"board {self.name!r}: no {name}, so the grid is empty; give at least one")
         if not self.sparsities and any(not m.is_dense for m in self.methods):
             raise UsageError(f"board {self.name!r}: no sparsities, so the grid is empty; give at least one")
+        for method in self.methods:
+            if not self.sparsities_of(method):
+                listed = ", ".join(f"{s:g}" for s in self.sparsities)
+                raise UsageError(
+                    f"board {self.name!r}: {method.name} has sparsity {method.fixed_sparsity:g} and no other, "
+                    f"the board has {listed}; add its sparsity or leave the method out"
+                )
         return self
 
     def info(self) -> dict[str, Any]:
@@ -107,6 +117,7 @@ class Board:
             "sparsities": list(self.sparsities),
             "seeds": list(self.seeds),
             "notes": self.notes,
+            "fixed": {m.name: m.fixed_sparsity for m in self.methods if m.fixed_sparsity is not None},
         }
 
 

@@ -10,16 +10,17 @@ import torch
 
 from sparsebench.audit import audit
 from sparsebench.grid.jobs import CellJob, Context
-from sparsebench.grid.stages import load_stage, task_data
-from sparsebench.grid.state import initial_net, logits
+from sparsebench.grid.stages import Loaded, load_stage, task_data
+from sparsebench.grid.state import initial_net, logits, noise
 from sparsebench.grid.store import Store
-from sparsebench.masks import Masks
 from sparsebench.metrics.bias import bias
 from sparsebench.metrics.dead_neurons import dead_neuron_rates
 from sparsebench.metrics.flops import macs
 from sparsebench.metrics.quality import collapsed, quality
 from sparsebench.provenance import provenance
 from sparsebench.record import Record
+from sparsebench.scope import scope_of
+from sparsebench.structured import misses
 
 PROBE = 2048
 """Training images on which dead neurons are counted."""
@@ -28,11 +29,10 @@ PROBE = 2048
 def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
     """Measure, audit and store one cell."""
     cell = job.cell
-    data = task_data(cell, context.hardware)
-    net = initial_net(cell.task, cell.seed, data.input_shape, data.num_classes)
-    net.to(context.hardware.device)
-    masks = load_stage(job.chain[-1], store, net)
-    masks = masks and masks.to(context.hardware.device)
+    data = task_data(cell.task, context.hardware)
+    loaded = load_stage(job.chain[-1], store, cell.task, cell.seed, data, context.hardware)
+    net, masks = loaded.net, loaded.masks and loaded.masks.to(context.hardware.device)
+    whole = initial_net(cell.task, cell.seed, data.input_shape, data.num_classes)
     chain = [store.stage_report(stage) for stage in job.chain]
     dense = store.record(job.reference).data if job.reference else None
 
@@ -43,7 +43,7 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
     per_class = measured.pop("per_class")
     by_chance = collapsed(measured["top1"], len(y), data.num_classes)
     rates = dead_neuron_rates(net, data.probe(PROBE), masks)
-    cost_of_image = macs(net, data.input_shape, masks)
+    sparse_macs, dense_macs = macs(net, data.input_shape, masks).sparse, macs(whole, data.input_shape).dense
     flags = sorted({flag for report in chain for flag in report["flags"]})
     if by_chance:
         flags.append("accuracy at chance level")
@@ -58,10 +58,12 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
         command=context.command,
     )
     verdicts = audit(
-        [note for report in chain for note in report["audit"]],
+        [*(note for report in chain for note in report["audit"]), *unit_count(whole, loaded, cell.sparsity, data)],
         net,
         masks,
         cell.sparsity,
+        allocation=cell.method.scorer.allocation if cell.method.scorer else "global",
+        smaller=loaded.structure is not None or bool(loaded.arguments),
         test_reads=reads,
         flagged=is_collapsed,
         should_be_flagged=by_chance or bool(masks and masks.emptied) or None in losses,
@@ -86,13 +88,9 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
                 "val_top1": chain[-1]["val_top1"],
             },
             "per_class": per_class,
-            "sparsity": sparsity(net, masks, cell.sparsity),
-            "flops": {
-                "dense": cost_of_image.dense,
-                "sparse": cost_of_image.sparse,
-                "speedup": cost_of_image.dense / max(cost_of_image.sparse, 1),
-            },
-            "cost": cost(chain, job, cost_of_image.dense),
+            "sparsity": sparsity(whole, loaded, cell.sparsity),
+            "flops": {"dense": dense_macs, "sparse": sparse_macs, "speedup": dense_macs / max(sparse_macs, 1)},
+            "cost": cost(chain, job, dense_macs),
             "curves": {"losses": losses},
             "provenance": where,
             "fingerprint": cell.method.fingerprint(),
@@ -104,6 +102,15 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
     return record
 
 
+def unit_count(whole: torch.nn.Module, loaded: Loaded, sparsity: float, data) -> list[dict[str, Any]]:
+    """Rule 1 for a network whose units were removed: whole units, and the fewest that reach the sparsity."""
+    if loaded.structure is None:
+        return []
+    wrong = misses(whole, loaded.structure.to("cpu"), noise(data.input_shape), 1 - sparsity)
+    kept = scope_of(loaded.net).size
+    return [{"rule": 1, "passed": wrong is None, "detail": wrong or f"whole units, {kept} weights kept"}]
+
+
 def differences(mine: dict[str, Any], dense: dict[str, Any] | None) -> list[str]:
     """In what a cell's circumstances differ from those of its dense row."""
     if dense is None:
@@ -112,32 +119,36 @@ def differences(mine: dict[str, Any], dense: dict[str, Any] | None) -> list[str]
     return [f"{key} differs" for key in ("data_digest", "precision", "versions") if theirs.get(key) != mine[key]]
 
 
-def sparsity(net: torch.nn.Module, masks: Masks | None, asked: float) -> dict[str, Any]:
-    """What was asked for and what is there."""
-    masks = masks or Masks.dense(net)
+def sparsity(whole: torch.nn.Module, loaded: Loaded, asked: float) -> dict[str, Any]:
+    """What was asked for and what is there, of the task's own network."""
+    now, before = scope_of(loaded.net).prunable, scope_of(whole).prunable
+    kept = {name: weight.numel() for name, weight in now.items()} if loaded.masks is None else loaded.masks.counts
+    prunable = sum(weight.numel() for weight in before.values())
     return {
         "asked": asked,
-        "achieved": masks.sparsity,
-        "kept": masks.kept,
-        "prunable": masks.total,
-        "total": sum(p.numel() for p in net.parameters()),
-        "layers": masks.per_layer(),
+        "achieved": 1 - sum(kept.values()) / prunable,
+        "kept": sum(kept.values()),
+        "prunable": prunable,
+        "total": sum(p.numel() for p in whole.parameters()),
+        "parameters": sum(p.numel() for p in loaded.net.parameters()),
+        "layers": {name: {"kept": kept[name], "size": weight.numel()} for name, weight in before.items()},
     }
 
 
 def cost(chain: list[dict[str, Any]], job: CellJob, dense_macs: int) -> dict[str, Any]:
     """What the cell cost alone, and its share of stages that others use too.
 
-    Training FLOPs are those executed: three dense passes of two operations a multiply-accumulate.
+    Training FLOPs are those executed: three passes of two operations a multiply-accumulate, masked ones included.
     """
     return {
         "epochs": sum(report["epochs"] for report in chain),
         "own_epochs": sum(r["epochs"] for r, stage in zip(chain, job.chain, strict=True) if job.users[stage] == 1),
         "trainings": sum(bool(report["steps"]) for report in chain),
-        "train_flops": 6.0 * dense_macs * sum(report["images"] for report in chain),
+        "train_flops": 6.0 * sum(report.get("macs", dense_macs) * report["images"] for report in chain),
         "seconds": sum(report["wall_seconds"] for report in chain),
         "shared_seconds": sum(r["wall_seconds"] / job.users[stage] for r, stage in zip(chain, job.chain, strict=True)),
         "score_seconds": sum(report["score_seconds"] for report in chain),
+        "score_passes": sum(report.get("score_passes", 0) for report in chain),
         "peak_memory_mb": peak_memory_mb(),
     }
 

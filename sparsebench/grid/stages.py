@@ -1,38 +1,29 @@
-"""Stages: carries out the phases of one stage and stores what comes of it."""
+"""Stages: runs one stage, stores what comes of it and loads it again."""
 
 from __future__ import annotations
 
 import json
 import time
-from functools import singledispatch
+from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 
 from sparsebench import tree
 from sparsebench.files import write_atomic
-from sparsebench.functional import next_masks
 from sparsebench.grid.hardware import Hardware
+from sparsebench.grid.perform import perform
 from sparsebench.grid.plan import Stage
-from sparsebench.grid.state import (
-    UNTOUCHED,
-    State,
-    data_of,
-    digests_of_ranks,
-    fingerprint,
-    fresh_report,
-    initial_net,
-    shuffled,
-    top1,
-)
+from sparsebench.grid.state import State, data_of, digests_of_ranks, fresh_report, initial_net, top1, without_units
 from sparsebench.grid.store import CorruptStage, Store
-from sparsebench.grid.training import scoring_data, train
 from sparsebench.masks import Masks
-from sparsebench.phases import Phase, Prune, Reinit, Rewind, Shuffle, Train, describe
-from sparsebench.protocol import derived_seed
+from sparsebench.phases import describe
 from sparsebench.snapshot import state_digest
+from sparsebench.tasks import Task
 
 DENSE_KEYS = "state_dict keys are those of the dense network"
 
@@ -43,7 +34,7 @@ def run_stage(stage: Stage, store: Store, hardware: Hardware) -> None:
         if (store.stage(stage.id) / "stage.json").exists():
             return
         began = time.perf_counter()
-        data = task_data(stage, hardware)
+        data = task_data(stage.task, hardware)
         state, reads = begin(stage, store, data, hardware), data.test_reads
         keys = set(state.net.state_dict())
         for phase in stage.phases:
@@ -65,11 +56,11 @@ def audit_stage(state: State, keys: set[str], test_reads: int, hardware: Hardwar
     state.note(8, test_reads == 0, f"test set read {test_reads} time(s) while training")
 
 
-def task_data(stage: Stage, hardware: Hardware):
-    """The data module of a stage's or a cell's task."""
-    recipe = stage.task.recipe
+def task_data(task: Task, hardware: Hardware):
+    """The data module of a task."""
+    recipe = task.recipe
     return data_of(
-        stage.task.dataset,
+        task.dataset,
         recipe.global_batch,
         recipe.augment,
         hardware.data_root,
@@ -80,24 +71,47 @@ def task_data(stage: Stage, hardware: Hardware):
 
 def begin(stage: Stage, store: Store, data, hardware: Hardware) -> State:
     """The parent's result, or the network at initialisation."""
-    net = initial_net(stage.task, stage.seed, data.input_shape, data.num_classes).to(hardware.device)
-    masks = None
     if stage.parent:
-        masks = load_stage(stage.parent, store, net)
-    state = State(stage, net, masks, trainings=stage.trainings_before, report=fresh_report())
+        loaded = load_stage(stage.parent, store, stage.task, stage.seed, data, hardware)
+        state = State(stage, loaded.net, loaded.masks, loaded.structure, loaded.arguments)
+    else:
+        net = initial_net(stage.task, stage.seed, data.input_shape, data.num_classes)
+        state = State(stage, net.to(hardware.device))
+    state.trainings, state.report = stage.trainings_before, fresh_report()
     if not stage.parent:
-        state.report["initial_digest"] = state_digest(net)
+        state.report["initial_digest"] = state_digest(state.net)
     return state
 
 
-def load_stage(name: str, store: Store, net) -> Masks | None:
-    """Load a stored stage's weights into a network of its kind; returns its masks.
+@dataclass(frozen=True)
+class Loaded:
+    """A stored network."""
+
+    net: torch.nn.Module
+    masks: Masks | None
+    structure: Masks | None
+    """Units taken out of the network, in the shapes it had before."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """Network arguments that are not the task's."""
+
+
+def load_stage(name: str, store: Store, task: Task, seed: int, data, hardware: Hardware) -> Loaded:
+    """The network of a stored stage, in the shape it had at its end.
 
     Raises:
         CorruptStage: damaged or of another network.
     """
     report = store.stage_report(name)
     folder = store.stage(name)
+    arguments = report.get("network_arguments", {})
+    net = initial_net(task, seed, data.input_shape, data.num_classes, arguments=arguments).to(hardware.device)
+    files = {
+        kind: Masks.load(folder / f"{kind}.safetensors")
+        for kind in ("masks", "structure")
+        if f"{kind}.safetensors" in report["files"]
+    }
+    if "structure" in files:
+        without_units(net, files["structure"], data.input_shape)
     try:
         # Keys too many are rule 5's to report; keys that are missing leave nothing to evaluate.
         missing, _ = net.load_state_dict(load_file(folder / "weights.safetensors"), strict=False)
@@ -105,85 +119,7 @@ def load_stage(name: str, store: Store, net) -> Masks | None:
         raise CorruptStage(name, f"{folder / 'weights.safetensors'}: {error}") from None
     if missing:
         raise CorruptStage(name, f"{folder / 'weights.safetensors'}: lacks {', '.join(missing[:3])}")
-    return Masks.load(folder / "masks.safetensors") if "masks.safetensors" in report["files"] else None
-
-
-@singledispatch
-def perform(phase: Phase, state: State, store: Store, data, hardware: Hardware) -> None:
-    """Carry out one phase."""
-    raise TypeError(f"no way to carry out {phase!r}")
-
-
-@perform.register
-def _(phase: Train, state: State, store: Store, data, hardware: Hardware) -> None:
-    folder = store.stage(state.stage.id)
-    folder.mkdir(parents=True, exist_ok=True)
-    train(state, phase, data, folder / "checkpoint.ckpt", hardware)
-
-
-@perform.register
-def _(phase: Prune, state: State, store: Store, data, hardware: Hardware) -> None:
-    before, began = fingerprint(state.net), time.perf_counter()
-    seed = derived_seed(state.seed, "masks")
-    previous, notes = state.masks, []
-    state.masks = next_masks(
-        state.net,
-        phase.scorer.criterion,
-        sparsity=phase.sparsity,
-        allocation=phase.scorer.allocation,
-        data=scoring_data(phase.scorer.criterion, data, seed),
-        masks=previous,
-        seed=seed,
-        notes=notes,
-        **phase.scorer.arguments,
-    )
-    state.report["score_seconds"] += time.perf_counter() - began
-    state.note(7, fingerprint(state.net) == before, UNTOUCHED)
-    if previous is not None:
-        state.note(3, state.masks.nested_in(previous), f"{state.masks.kept} kept within {previous.kept}")
-    for text in [*notes, *(f"layer {name} emptied" for name in state.masks.emptied)]:
-        state.flag(text)
-    state.masks.apply(state.net)
-    state.report["val_top1_before"] = top1(state.net, data.val_dataloader())
-
-
-@perform.register
-def _(phase: Rewind, state: State, store: Store, data, hardware: Hardware) -> None:
-    point = state.stage.rewind_point
-    if point:
-        load_stage(point, store, state.net)
-        state.optimizer = tree.load(store.stage(point) / "optimizer.safetensors")
-        expected = store.stage_report(point)["final_digest"]
-    else:
-        state.net = initial_net(state.task, state.seed, data.input_shape, data.num_classes).to(hardware.device)
-        expected = initial_digest(state, store)
-        state.optimizer = None
-    where = f"equal by digest to the state at {phase.to:g} of the dense training"
-    state.note(6, state_digest(state.net) == expected, where)
-    state.start = phase.to
-    state.masks.apply(state.net)
-
-
-@perform.register
-def _(phase: Shuffle, state: State, store: Store, data, hardware: Hardware) -> None:
-    state.masks = shuffled(state.masks, state.seed)
-    state.masks.apply(state.net)
-
-
-@perform.register
-def _(phase: Reinit, state: State, store: Store, data, hardware: Hardware) -> None:
-    state.net = initial_net(state.task, state.seed, data.input_shape, data.num_classes, draw=1).to(hardware.device)
-    state.masks.apply(state.net)
-    state.optimizer = None
-
-
-def initial_digest(state: State, store: Store) -> str:
-    """What the first stage of the chain recorded of its initial network."""
-    report, parent = state.report, state.stage.parent
-    while "initial_digest" not in report:
-        report = store.stage_report(parent)
-        parent = report["parent"]
-    return report["initial_digest"]
+    return Loaded(net, files.get("masks"), files.get("structure"), arguments)
 
 
 def save(state: State, store: Store) -> None:
@@ -193,9 +129,10 @@ def save(state: State, store: Store) -> None:
     weights = {name: value.contiguous() for name, value in state.net.state_dict().items()}
     write_atomic(folder / "weights.safetensors", safetensors_bytes(weights))
     files = ["weights.safetensors"]
-    if state.masks is not None:
-        state.masks.save(folder / "masks.safetensors")
-        files.append("masks.safetensors")
+    for kind, masks in (("masks", state.masks), ("structure", state.structure)):
+        if masks is not None:
+            masks.save(folder / f"{kind}.safetensors")
+            files.append(f"{kind}.safetensors")
     if stage.keeps_optimizer:
         tree.save(state.optimizer, folder / "optimizer.safetensors")
         files.append("optimizer.safetensors")
@@ -205,6 +142,7 @@ def save(state: State, store: Store) -> None:
         "parent": stage.parent,
         "rewind_point": stage.rewind_point,
         "phases": [describe(phase) for phase in stage.phases],
+        "network_arguments": state.arguments,
         "final_digest": state_digest(state.net),
         "files": {file: sha256((folder / file).read_bytes()).hexdigest() for file in files},
         **state.report,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -15,7 +16,9 @@ from sparsebench.grid.plan import Stage
 from sparsebench.masks import Masks
 from sparsebench.models import build
 from sparsebench.protocol import derived_seed
+from sparsebench.scope import scope_of
 from sparsebench.scoring import untouched
+from sparsebench.structured import shrink
 from sparsebench.tasks import Task
 
 
@@ -26,12 +29,22 @@ class State:
     stage: Stage
     net: nn.Module
     masks: Masks | None = None
+    structure: Masks | None = None
+    """Units taken out of the network, in the shapes it had before."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """Network arguments that are not the task's."""
     start: float = 0.0
     """Share of the learning-rate schedule already behind (after a rewind to a later step)."""
     optimizer: dict[str, Any] | None = None
     """Optimiser state to begin the next training with; None = fresh."""
     trainings: int = 0
     report: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def prunable(self) -> int:
+        """Prunable weights of the network with all its units."""
+        whole = self.structure or {}
+        return sum(whole.get(name, weight).numel() for name, weight in scope_of(self.net).prunable.items())
 
     @property
     def task(self) -> Task:
@@ -84,16 +97,38 @@ def fresh_report() -> dict[str, Any]:
         "images": 0,
         "seconds": 0.0,
         "score_seconds": 0.0,
+        "score_passes": 0,
         "val_top1_before": None,
         "val_top1": None,
     }
 
 
-def initial_net(task: Task, seed: int, input_shape: tuple[int, ...], classes: int, draw: int = 0) -> nn.Module:
-    """The network at initialisation: a function of task and seed alone (``draw`` > 0: other weights)."""
+def initial_net(
+    task: Task,
+    seed: int,
+    input_shape: tuple[int, ...],
+    classes: int,
+    draw: int = 0,
+    arguments: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """The network at initialisation: a function of task and seed alone (``draw`` > 0: other weights).
+
+    ``arguments`` take the place of the task's own of the same name.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "weights", draw))
-        return build(task.network, input_shape, classes, **task.network_arguments)
+        return build(task.network, input_shape, classes, **{**task.network_arguments, **(arguments or {})})
+
+
+def without_units(net: nn.Module, structure: Masks, input_shape: tuple[int, ...]) -> None:
+    """Take units out of a network physically."""
+    device = next(net.parameters()).device
+    shrink(net, structure.to(device), noise(input_shape).to(device))
+
+
+def noise(input_shape: tuple[int, ...]) -> Tensor:
+    """Two inputs on which networks can be traced and compared."""
+    return torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0))
 
 
 def shuffled(masks: Masks, seed: int) -> Masks:

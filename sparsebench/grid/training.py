@@ -13,14 +13,16 @@ from pathlib import Path
 import lightning as L
 import torch
 
-from sparsebench.callbacks import DynamicSparsity, Pruner, RandomState
+from sparsebench.allocation import LIKE
+from sparsebench.callbacks import DynamicSparsity, LatentSparsity, Pruner, RandomState
 from sparsebench.callbacks.schedules import Cubic
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.state import UNTOUCHED, State
 from sparsebench.grid.watch import Checkpoint, GradualPruner, KeepOptimizer, LossCurve
 from sparsebench.models.classifier import Classifier
-from sparsebench.phases import Dynamic, Gradual, Train
+from sparsebench.phases import Dynamic, Gradual, Latent, Scorer, Train
 from sparsebench.protocol import derived_seed
+from sparsebench.registry import criterion
 
 
 def train(state: State, phase: Train, data, checkpoint: Path, hardware: Hardware) -> None:
@@ -135,11 +137,24 @@ def make_pruner(state: State, phase: Train, data) -> Pruner | None:
     every = state.task.recipe.mask_every
     seed = derived_seed(state.seed, "masks")
     match phase.pruner:
+        case Latent(rule, sparsity, allocation, interval, arguments):
+            return LatentSparsity(rule, sparsity, allocation=allocation, every=interval or every, on="net", **arguments)
+        case Gradual(scorer, sparsity, begin, end, interval) if accumulates(scorer):
+            return LatentSparsity(
+                scorer.criterion,
+                sparsity,
+                allocation=scorer.allocation,
+                every=interval or every,
+                begin=begin,
+                end=end,
+                invert=scorer.invert,
+                on="net",
+            )
         case Gradual(scorer, sparsity, begin, end, interval):
             schedule = Cubic(begin, end, interval or every)
             return GradualPruner(
                 f"{scorer.criterion}/{scorer.allocation}", sparsity, schedule=schedule, on="net", seed=seed,
-                data=lambda: scoring_data(scorer.criterion, data, seed), **scorer.arguments,
+                invert=scorer.invert, data=lambda: scoring_data(scorer, data, seed), **scorer.arguments,
             )  # fmt: skip
         case Dynamic(rule, sparsity, allocation, interval, fraction, end):
             return DynamicSparsity(
@@ -155,14 +170,25 @@ def make_pruner(state: State, phase: Train, data) -> Pruner | None:
     return Pruner(masks=state.masks, on="net") if state.masks is not None else None
 
 
-def scoring_data(criterion_name: str, data, seed: int) -> list:
-    """What a criterion asks for of the training split, un-augmented."""
-    from sparsebench.registry import criterion
+def accumulates(scorer: Scorer) -> bool:
+    """Whether scores add up over training steps, so that a gradual schedule needs latent weights."""
+    return criterion.entry(scorer.criterion).traits.get("accumulates", False)
 
-    traits = criterion.entry(criterion_name).traits
+
+def scoring_data(scorer: Scorer, data, seed: int) -> list:
+    """What a criterion asks for of the training split, un-augmented.
+
+    If it needs none of its own, what the criterion asks for whose layer counts it takes; to remove units, a few
+    images to see how the layers are joined.
+    """
+    traits = criterion.entry(scorer.criterion).traits
+    if not {"per_class", "examples"} & traits.keys() and scorer.allocation.startswith(LIKE):
+        traits = criterion.entry(scorer.allocation.removeprefix(LIKE)).traits
     if "per_class" in traits:
         return data.per_class(traits["per_class"], seed)
-    return data.probe(traits["examples"]) if "examples" in traits else []
+    if "examples" in traits:
+        return data.probe(traits["examples"])
+    return data.probe(2) if "structure" in traits else []
 
 
 def audit_pruner(state: State, pruner: Pruner, phase: Train) -> None:
@@ -170,9 +196,16 @@ def audit_pruner(state: State, pruner: Pruner, phase: Train) -> None:
     kept = [entry["kept"] for entry in pruner.history]
     if isinstance(pruner, GradualPruner):
         state.note(7, pruner.untouched, UNTOUCHED)
+        report = state.report
+        report["score_seconds"] += pruner.score_seconds
+        report["score_passes"] += pruner.score_passes
         for text in pruner.notes:
             state.flag(text)
         state.note(3, all(e["nested"] for e in pruner.history), f"{len(kept)} nested updates")
+    if isinstance(pruner, LatentSparsity):
+        returned = sum(entry["returned"] for entry in pruner.history)
+        counts = f"{len(kept)} updates with the scheduled count"
+        state.note(3, pruner.on_schedule, f"{counts}; masks move by definition, {returned} weights returned at them")
     if isinstance(phase.pruner, Dynamic):
         state.note(3, len(set(kept)) == 1, f"{len(kept) - 1} updates at {kept[0]} kept weights")
     for entry in pruner.history:

@@ -91,7 +91,7 @@ def _moments(snapshot: dict[str, Any]) -> list[Any]:
 
 
 class GradualPruner(Pruner):
-    """A Pruner that watches its own scoring: is the network left as it was, are the scores finite.
+    """A Pruner that watches its own scoring: is the network left as it was, are the scores finite, how long it takes.
 
     Scores that are not finite are ranked last and noted, so that a diverged training ends as a collapsed
     cell with its numbers and not as a missing one.
@@ -101,10 +101,13 @@ class GradualPruner(Pruner):
         super().__init__(*args, **options)
         self.untouched = True
         self.notes = []
+        self.score_seconds, self.score_passes = 0.0, 0
 
     def _next_masks(self, trainer: L.Trainer, module: L.LightningModule, sparsity: float) -> Masks:
-        before = fingerprint(module)
+        before, began = fingerprint(module), time.perf_counter()
         masks = super()._next_masks(trainer, module, sparsity)
+        self.score_seconds += time.perf_counter() - began
+        self.score_passes += 1
         self.untouched &= fingerprint(module) == before
         return masks
 

@@ -12,7 +12,7 @@ from sparsebench.registry import network
 __all__ = ["lenet_300_100", "mlp"]
 
 
-@network
+@network(width="hidden")
 def mlp(input_shape: tuple[int, int, int], num_classes: int, *, hidden: tuple[int, ...] = (100, 100, 100)) -> nn.Module:
     """ReLU perceptron with the given hidden widths, (C, H, W) -> C*H*W -> hidden -> classes.
 
@@ -34,10 +34,12 @@ def mlp(input_shape: tuple[int, int, int], num_classes: int, *, hidden: tuple[in
     return net
 
 
-@network
-def lenet_300_100(input_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+@network(width="hidden")
+def lenet_300_100(
+    input_shape: tuple[int, int, int], num_classes: int, *, hidden: tuple[int, ...] = (300, 100)
+) -> nn.Module:
     """LeNet-300-100 of LeCun et al. (1998) with ReLU, the perceptron of the pruning literature on MNIST."""
-    return mlp(input_shape, num_classes, hidden=(300, 100))
+    return mlp(input_shape, num_classes, hidden=hidden)
 
 
 def _he_linear(fan_in: int, fan_out: int) -> nn.Linear:

@@ -111,37 +111,37 @@ def he_init(net: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-@network
+@network(width="width")
 def resnet8(input_shape: tuple[int, int, int], num_classes: int, *, width: int = 16) -> nn.Module:
     """CIFAR ResNet with one block a stage (78 k parameters at width 16)."""
     return _cifar_resnet(1, input_shape, num_classes, width)
 
 
-@network
+@network(width="width")
 def resnet20(input_shape: tuple[int, int, int], num_classes: int, *, width: int = 16) -> nn.Module:
     """CIFAR ResNet-20: three blocks a stage (0.27 M parameters at width 16)."""
     return _cifar_resnet(3, input_shape, num_classes, width)
 
 
-@network
+@network(width="width")
 def resnet32(input_shape: tuple[int, int, int], num_classes: int, *, width: int = 16) -> nn.Module:
     """CIFAR ResNet-32: five blocks a stage (0.47 M parameters at width 16)."""
     return _cifar_resnet(5, input_shape, num_classes, width)
 
 
-@network
+@network(width="width")
 def resnet56(input_shape: tuple[int, int, int], num_classes: int, *, width: int = 16) -> nn.Module:
     """CIFAR ResNet-56: nine blocks a stage (0.86 M parameters at width 16)."""
     return _cifar_resnet(9, input_shape, num_classes, width)
 
 
-@network
+@network(width="width")
 def resnet18(input_shape: tuple[int, int, int], num_classes: int, *, width: int = 64) -> nn.Module:
     """ResNet-18 (11 M parameters); images under 64 pixels get a 3x3 stem without max-pool."""
     return _imagenet_resnet(BasicBlock, (2, 2, 2, 2), input_shape, num_classes, width)
 
 
-@network
+@network(width="width")
 def resnet50(input_shape: tuple[int, int, int], num_classes: int, *, width: int = 64) -> nn.Module:
     """ResNet-50 (24 M parameters); images under 64 pixels get a 3x3 stem without max-pool."""
     return _imagenet_resnet(Bottleneck, (3, 4, 6, 3), input_shape, num_classes, width)

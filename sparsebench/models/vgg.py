@@ -58,25 +58,25 @@ class VGG(nn.Module):
         return self.classifier(self.features(x).mean((2, 3)))
 
 
-@network
+@network(width="width")
 def vgg8(input_shape: tuple[int, int, int], num_classes: int, *, width: int = 16) -> nn.Module:
     """Small VGG for 8x8 images: seven convolutions in three blocks and one Linear."""
     return VGG((2, 2, 3), (1, 2, 4), input_shape, num_classes, width, final_pool=False)
 
 
-@network
+@network(width="width")
 def vgg11(input_shape: tuple[int, int, int], num_classes: int, *, width: int = 64) -> nn.Module:
     """VGG-11 with batch norm: eight convolutions and one Linear (9.2 M parameters at width 64)."""
     return VGG((1, 1, 2, 2, 2), (1, 2, 4, 8, 8), input_shape, num_classes, width)
 
 
-@network
+@network(width="width")
 def vgg16(input_shape: tuple[int, int, int], num_classes: int, *, width: int = 64) -> nn.Module:
     """VGG-16 with batch norm: thirteen convolutions and one Linear (15 M parameters at width 64)."""
     return VGG((2, 2, 3, 3, 3), (1, 2, 4, 8, 8), input_shape, num_classes, width)
 
 
-@network
+@network(width="width")
 def vgg19(input_shape: tuple[int, int, int], num_classes: int, *, width: int = 64) -> nn.Module:
     """VGG-19 with batch norm: sixteen convolutions and one Linear (20 M parameters at width 64)."""
     return VGG((2, 2, 4, 4, 4), (1, 2, 4, 8, 8), input_shape, num_classes, width)

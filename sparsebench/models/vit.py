@@ -111,7 +111,7 @@ class VisionTransformer(nn.Module):
         return self.classifier(self.norm(x_BTD[:, 0]))
 
 
-@network
+@network(width="dim", step="heads")
 def vit_digits(
     input_shape: tuple[int, int, int],
     num_classes: int,
@@ -132,25 +132,43 @@ def vit_digits(
     )
 
 
-@network
+@network(width="dim", step="heads")
 def vit_tiny(
-    input_shape: tuple[int, int, int], num_classes: int, *, patch: int = 4, activation: str = "gelu"
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    patch: int = 4,
+    dim: int = 192,
+    heads: int = 3,
+    activation: str = "gelu",
 ) -> nn.Module:
     """ViT-Ti (dim 192, depth 12, 3 heads, 5.4 M parameters) with patches for 32x32 images."""
-    return VisionTransformer(input_shape, num_classes, 192, 12, 3, patch, activation)
+    return VisionTransformer(input_shape, num_classes, dim, 12, heads, patch, activation)
 
 
-@network
+@network(width="dim", step="heads")
 def vit_small(
-    input_shape: tuple[int, int, int], num_classes: int, *, patch: int = 4, activation: str = "gelu"
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    patch: int = 4,
+    dim: int = 384,
+    heads: int = 6,
+    activation: str = "gelu",
 ) -> nn.Module:
     """ViT-S (dim 384, depth 12, 6 heads, 21 M parameters) with patches for 32x32 images."""
-    return VisionTransformer(input_shape, num_classes, 384, 12, 6, patch, activation)
+    return VisionTransformer(input_shape, num_classes, dim, 12, heads, patch, activation)
 
 
-@network
+@network(width="dim", step="heads")
 def vit_b16(
-    input_shape: tuple[int, int, int], num_classes: int, *, patch: int = 16, activation: str = "gelu"
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    patch: int = 16,
+    dim: int = 768,
+    heads: int = 12,
+    activation: str = "gelu",
 ) -> nn.Module:
     """ViT-B/16 (dim 768, depth 12, 12 heads, 86 M parameters) for ImageNet."""
-    return VisionTransformer(input_shape, num_classes, 768, 12, 12, patch, activation)
+    return VisionTransformer(input_shape, num_classes, dim, 12, heads, patch, activation)

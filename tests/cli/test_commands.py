@@ -128,6 +128,17 @@ def test_show_prints_a_record_by_the_beginning_of_its_id(ran, tmp_path):
     assert json.loads(ran("show", path.stem, "--json")[1]) == dict(Record.load(path).data)
 
 
+def test_show_prints_the_fingerprint_of_a_method(sparsebench):
+    code, out, _ = sparsebench("show", "snip@init+invert")
+    assert code == 0
+    for words in ("snip@init+invert", "10 a class", "train", "first in parameter order", "round(density * prunable)"):
+        assert words in out
+    said = json.loads(sparsebench("show", "magnitude/2:4@lrr(rate=0.5)", "--json")[1])
+    assert said["method"] == "magnitude/2:4@lrr(rate=0.5)"
+    assert said["count"].startswith("2 of every 4 inputs")
+    assert said["regime_arguments"] == {"rate": 0.5}
+
+
 def test_show_says_when_an_id_is_not_enough(ran, tmp_path):
     source = records(tmp_path)[0]
     ids = [f"{source.stem[:15]}{end}" for end in "xy"]

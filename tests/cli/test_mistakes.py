@@ -67,9 +67,15 @@ MISTAKES = {
     "run nothing.yaml": ["a board is a mapping"],
     "show": ["cell", "required"],
     "show abc": ["no record 'abc'"],
+    "show magnitud@imp": ["did you mean 'magnitude'"],
     "show /abc": ["cell id '/abc' is not one"],
     "show *": ["cell id '*' is not one"],
     "show ../../x": ["cell id '../../x' is not one"],
+    "export abc --to x.pt": ["no record 'abc'"],
+    "export abc": ["--to", "required"],
+    "latency abc": ["no record 'abc'"],
+    "latency abc --accelerator tpu": ["--accelerator 'tpu' is not one of auto, cpu, gpu"],
+    "latency abc --batch-sizes many": ["--batch-sizes", "int"],
     "report quick": ["no records below results/quick", "sparsebench run quick"],
 }
 

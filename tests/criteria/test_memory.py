@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sparsebench import scores
-from sparsebench.criteria import is_structured, woodfisher
+from sparsebench.criteria import woodfisher
 from sparsebench.models import build
 from sparsebench.registry import criterion
 from sparsebench.scope import scope_of
@@ -121,11 +121,11 @@ def peak(name: str, net: nn.Module, side: int, examples: int, **arguments) -> in
     return meter.peak
 
 
-FIRST_ORDER = [n for n in criterion.names() if n not in SECOND_ORDER and not is_structured(n)]
+FIRST_ORDER = [n for n in criterion.names() if n not in SECOND_ORDER]
 
 
 def test_criteria_that_claim_to_be_second_order_have_a_bound():
-    assert {n for n in criterion.names() if criterion.entry(n).traits.get("second_order")} <= set(SECOND_ORDER)
+    assert {n for n in criterion.names() if criterion.entry(n).traits.get("second_order")} == set(SECOND_ORDER)
 
 
 @pytest.mark.parametrize("name", FIRST_ORDER)

@@ -8,11 +8,13 @@ import pytest
 import torch
 
 import sparsebench.grid.finish as finish
+import sparsebench.grid.perform as perform
 import sparsebench.grid.stages as stages
 import sparsebench.grid.watch as watch
 import sparsebench.scoring as scoring
 from sparsebench.callbacks import dynamic
 from sparsebench.callbacks.upkeep import Upkeep
+from sparsebench.functional import Pruning
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.run import publish
 from sparsebench.grid.state import State
@@ -38,13 +40,13 @@ def test_nothing_fails_unbroken(method, tmp_path):
 
 
 def alter_masks(monkeypatch, change) -> None:
-    original = stages.next_masks
+    original = perform.pruning
 
     def altered(net, *args, **options):
-        masks = original(net, *args, **options)
-        return Masks(change({n: m.clone() for n, m in masks.items()}, net, options["masks"]))
+        masks = original(net, *args, **options).masks
+        return Pruning(Masks(change({n: m.clone() for n, m in masks.items()}, net, options["masks"])))
 
-    monkeypatch.setattr(stages, "next_masks", altered)
+    monkeypatch.setattr(perform, "pruning", altered)
 
 
 def test_1_one_weight_too_many(tmp_path, monkeypatch):
@@ -93,30 +95,28 @@ def test_4_ranks_that_differ(tmp_path, monkeypatch):
 
 
 def test_5_a_key_the_dense_network_does_not_have(tmp_path, monkeypatch):
-    original = stages.train
+    original = perform.train
 
     def reparametrised(state, *rest):
         original(state, *rest)
         if state.masks is not None:
             state.net.register_buffer("fc1_mask", torch.ones(1))
 
-    monkeypatch.setattr(stages, "train", reparametrised)
+    monkeypatch.setattr(perform, "train", reparametrised)
     assert failures("magnitude@finetune", tmp_path) == [{5}]
 
 
 @pytest.mark.parametrize("forgotten", ["running_mean", "bias"])
 def test_6_rewinding_that_forgets(forgotten, tmp_path, monkeypatch):
-    original, calls = stages.initial_net, []
+    original = perform.initial_net
 
     def forgetful(*args, **options):
         net = original(*args, **options)
-        calls.append(net)
-        if len(calls) > 1:  # the first call starts the dense training; stages with a parent load its weights
-            name = next(n for n in net.state_dict() if n.endswith(forgotten))
-            net.state_dict()[name].add_(1.0)
+        name = next(n for n in net.state_dict() if n.endswith(forgotten))
+        net.state_dict()[name].add_(1.0)
         return net
 
-    monkeypatch.setattr(stages, "initial_net", forgetful)
+    monkeypatch.setattr(perform, "initial_net", forgetful)
     assert failures("magnitude@imp", tmp_path, RESNET) == [{6}]
 
 
@@ -137,13 +137,13 @@ def test_7_scoring_that_moves_batch_norm_statistics(tmp_path, monkeypatch):
 
 
 def test_8_a_look_at_the_test_set_while_training(tmp_path, monkeypatch):
-    original = stages.train
+    original = perform.train
 
     def peeking(state, phase, data, *rest):
         data.test_dataloader()
         original(state, phase, data, *rest)
 
-    monkeypatch.setattr(stages, "train", peeking)
+    monkeypatch.setattr(perform, "train", peeking)
     assert failures("magnitude@finetune", tmp_path) == [{8}]
 
 
@@ -209,7 +209,7 @@ def test_8_the_test_set_read_twice_at_the_end(tmp_path, monkeypatch):
     original = finish.logits
 
     def again(net, batches):
-        finish.task_data(current["cell"], Hardware()).test_dataloader()
+        finish.task_data(current["cell"].task, Hardware()).test_dataloader()
         return original(net, batches)
 
     current = {}

@@ -1,0 +1,30 @@
+"""Which accelerator a command uses, told without importing torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sparsebench.errors import UsageError
+
+
+def choose_accelerator(asked: str) -> str:
+    """``cpu`` or ``gpu``; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        UsageError: an accelerator that is not there.
+    """
+    gpus = count_gpus()
+    if asked not in ("auto", "cpu", "gpu"):
+        raise UsageError(f"--accelerator {asked!r} is not one of auto, cpu, gpu")
+    if asked == "gpu" and not gpus:
+        raise UsageError("--accelerator gpu: no NVIDIA GPU is visible on this machine; use --accelerator cpu")
+    return "gpu" if gpus and asked != "cpu" else "cpu"
+
+
+def count_gpus() -> int:
+    """NVIDIA GPUs, without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([v for v in visible.split(",") if v.strip() and v.strip() != "-1"])
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
