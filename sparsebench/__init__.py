@@ -12,7 +12,7 @@ from sparsebench.registry import criterion, dataset, modifier, network, regime
 
 _HOMES = {
     "prune": "functional",
-    "scores": "scoring",
+    "scores": "functional",
     "Masks": "masks",
     "scope_of": "scope",
     "select": "selection",

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from sparsebench.errors import UsageError
-from sparsebench.metrics.trace import Trace, attention_arguments, take
 from sparsebench.scoring import Loss
+from sparsebench.trace import Trace, attention_arguments, take
 from sparsebench.unfold import patches
 
 CHUNK = 2**24

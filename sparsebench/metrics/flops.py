@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from sparsebench.metrics.trace import Trace, attention_arguments, indicators, take
 from sparsebench.scoring import untouched
+from sparsebench.trace import Trace, attention_arguments, indicators, take
 
 _PRODUCTS = {"matmul": 0, "bmm": 0, "mm": 0, "addmm": 1, "baddbmm": 1}
 """Matrix products and which argument is the left factor."""

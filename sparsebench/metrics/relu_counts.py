@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from sparsebench.errors import UsageError
-from sparsebench.metrics.trace import SMOOTH, Trace, is_relu, take
+from sparsebench.trace import SMOOTH, Trace, is_relu, take
 
 
 @dataclass

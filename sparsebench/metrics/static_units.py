@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import linear
 
-from sparsebench.metrics.trace import SMOOTH, Trace, attention_arguments, indicators, is_relu, take
+from sparsebench.trace import SMOOTH, Trace, attention_arguments, indicators, is_relu, take
 
 _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
 _TRANSPOSED = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")

@@ -16,16 +16,37 @@ CALLBACKS = PACKAGE.parent / "callbacks"
 
 FLOORS = [
     {"errors", "files", "stats", "protocol"},
-    {"registry", "masks", "scope", "tree", "record", "allocation", "recipe", "phases", "snapshot"},
-    {"selection", "criteria", "scoring", "functional", "growth", "__init__"},
-    {"models", "data", "metrics"},
-    {"callbacks", "regimes", "modifiers", "methods", "tasks"},
+    {"registry", "masks", "scope", "tree", "record", "patterns", "allocation", "recipe", "phases", "snapshot", "trace"},
+    {"selection", "scoring", "budget", "growth", "soft", "unfold", "batch_norm", "__init__"},
+    {"calibration", "layerwise", "per_example", "wiring", "criteria", "structured"},
+    {"functional", "export"},
+    {"models", "data", "metrics", "latency"},
+    {"callbacks", "regimes", "modifiers", "sensible", "fingerprint", "methods", "tasks"},
     {"provenance", "audit", "benchmarks", "grid", "launchers"},
     {"report"},
     {"cli", "__main__"},
 ]
 """A module may import from its own floor and from those before it."""
-NO_LIGHTNING = {"masks", "scope", "allocation", "stats", "selection", "criteria", "scoring", "functional", "growth"}
+NO_LIGHTNING = {
+    "masks",
+    "scope",
+    "allocation",
+    "patterns",
+    "stats",
+    "selection",
+    "criteria",
+    "structured",
+    "scoring",
+    "calibration",
+    "layerwise",
+    "per_example",
+    "wiring",
+    "functional",
+    "growth",
+    "soft",
+    "export",
+    "latency",
+}
 NO_TORCH = {
     "report",
     "stats",
@@ -37,6 +58,10 @@ NO_TORCH = {
     "phases",
     "recipe",
     "registry",
+    "allocation",
+    "patterns",
+    "sensible",
+    "fingerprint",
     "methods",
     "tasks",
     "regimes",

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparsebench.metrics.static_units import reached_units
-from sparsebench.metrics.trace import Trace
 from sparsebench.models.resnet import resnet8, resnet20
 from sparsebench.models.vgg import vgg8
 from sparsebench.models.vit import vit_digits
+from sparsebench.trace import Trace
 
 
 class _Linearised(Trace):
