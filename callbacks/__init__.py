@@ -14,6 +14,7 @@ _HOMES = {
     "Linear": "schedules",
     "Cubic": "schedules",
     "DynamicSparsity": "dynamic",
+    "LatentSparsity": "latent",
     "Rewind": "rewind",
     "RandomState": "random_state",
     "DeadNeurons": "dead_neurons",

@@ -128,7 +128,7 @@ class Pruner(L.Callback):
         self.masks.apply(self.target(pl_module))
         self._upkeep = Upkeep(params, self.masks)
         self._upkeep.mask_optimizer_state(trainer.optimizers)
-        self._plan = self.plan(_total_steps(trainer))
+        self._plan = self.plan(total_steps(trainer))
         self._update_if_due(trainer, pl_module)
         self._upkeep.attach(trainer.optimizers)
 
@@ -259,7 +259,7 @@ def first_batches(loader: Iterable, n: int) -> list:
             generator.set_state(state)
 
 
-def _total_steps(trainer: L.Trainer) -> int:
+def total_steps(trainer: L.Trainer) -> int:
     steps = trainer.estimated_stepping_batches
     if steps in (float("inf"), -1):
         raise UsageError("a pruning schedule needs an end: give the Trainer max_epochs or max_steps")
