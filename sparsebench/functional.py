@@ -77,6 +77,7 @@ def prune(
     (4, 4)
     """
     name, allocation = split_method(method, arguments)
+    data = _listed(data, model)
     options = {"data": data, "loss": loss, "scope": scope, "masks": masks, "seed": seed, **arguments}
     result = pruning(model, name, sparsity=sparsity, allocation=allocation, **options)
     if is_structured(name) and shrink:
@@ -124,6 +125,7 @@ def scores(
     from sparsebench.structured import unit_groups, unit_scores
 
     split_method(name, arguments)
+    data = _listed(data, model)
     groups = unit_groups(model, scoring.example(data, model))
     return unit_scores(model, groups, name, data, loss=loss, seed=seed, **arguments)
 
@@ -152,7 +154,7 @@ def pruning(
     """
     if not 0 <= sparsity < 1:
         raise UsageError(f"sparsity {sparsity!r} is not in [0, 1): it is the removed fraction of the prunable weights")
-    allocation = allocation or default_allocation(name)
+    allocation, data = allocation or default_allocation(name), _listed(data, model)
     options = {"data": data, "loss": loss, "seed": seed, **arguments}
     if is_structured(name):
         from sparsebench.structured import structured_masks
@@ -161,8 +163,6 @@ def pruning(
         return Pruning(structured_masks(model, scoring.example(data, model), name, 1 - sparsity, **options))
     scope = scope or scope_of(model)
     masks = masks or Masks.dense(model, scope.prunable)
-    if data is not None:
-        data = options["data"] = on_device(data, next(iter(scope.prunable.values())).device)
     counts = None
     if allocation.startswith(LIKE):
         other = allocation.removeprefix(LIKE)
@@ -190,6 +190,11 @@ def pruning(
             if k < rounds:
                 masks.apply(model)
     return Pruning(masks, passes=rounds)
+
+
+def _listed(data: Iterable | None, model: nn.Module) -> list | None:
+    """Batches on the model's device; a list, since an iterator would be used up by the first of several readers."""
+    return None if data is None else on_device(data, next(model.parameters()).device)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-import sparsebench.grid.stages as stages
+import sparsebench.grid.perform as perform
 from sparsebench.grid.plan import plan
 from sparsebench.grid.run import publish
 from sparsebench.grid.store import Store
@@ -26,17 +26,17 @@ def finished(tmp_path_factory):
     store = tmp_path_factory.mktemp("store")
     board = tiny_board(*METHODS, sparsities=(0.5, 0.75))
     trained = []
-    original = stages.train
+    original = perform.train
 
     def counting(state, phase, *rest):
         trained.append(state.stage.id)
         return original(state, phase, *rest)
 
-    stages.train = counting
+    perform.train = counting
     try:
         result = run_inline(board, store)
     finally:
-        stages.train = original
+        perform.train = original
     return board, Store(store), result, trained
 
 

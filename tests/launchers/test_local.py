@@ -36,10 +36,10 @@ seeds: [0]
 """
 SPY = """
 import os
-import sparsebench.grid.stages as stages
+import sparsebench.grid.perform as perform
 
 METHODS = ["magnitude@gmp", "random/erk@init", "magnitude@finetune(epochs=0.5)"]
-train = stages.train
+train = perform.train
 
 
 def counted(state, *rest):
@@ -48,7 +48,7 @@ def counted(state, *rest):
         log.write(state.stage.id + "\\n")
 
 
-stages.train = counted
+perform.train = counted
 """
 """A method file: every worker imports it, and notes each training that it brings to its end."""
 

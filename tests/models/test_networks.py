@@ -113,7 +113,7 @@ def test_arguments_reach_the_network():
     [
         ("resnet_8", CIFAR, {}, "did you mean 'resnet8'"),
         ("resnet8", CIFAR, {"depth": 3}, "it lets you set width"),
-        ("lenet_300_100", MNIST, {"width": 3}, "it lets you set nothing"),
+        ("lenet_300_100", MNIST, {"width": 3}, "it lets you set hidden"),
         ("vit_tiny", (3, 30, 30), {}, "patch=4 does not divide 30x30"),
         ("vit_digits", DIGITS, {"heads": 5}, "heads=5 does not divide dim=64"),
         ("vit_digits", DIGITS, {"activation": "tanh"}, "choose one of gelu, relu"),
