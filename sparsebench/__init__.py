@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from sparsebench.registry import criterion, dataset, modifier, network, regime
+from sparsebench.registry import criterion, dataset, modifier, network, regime, solver
 
 _HOMES = {
     "prune": "functional",
@@ -18,7 +18,19 @@ _HOMES = {
     "select": "selection",
 }
 
-__all__ = ["Masks", "criterion", "dataset", "modifier", "network", "prune", "regime", "scope_of", "scores", "select"]
+__all__ = [
+    "Masks",
+    "criterion",
+    "dataset",
+    "modifier",
+    "network",
+    "prune",
+    "regime",
+    "scope_of",
+    "scores",
+    "select",
+    "solver",
+]
 
 
 def __getattr__(name: str):

@@ -22,7 +22,7 @@ from sparsebench.errors import UsageError, unknown
 from sparsebench.fingerprint import fingerprint
 from sparsebench.patterns import NM
 from sparsebench.phases import Phase, Scorer
-from sparsebench.registry import Entry, criterion, import_file, modifier, regime
+from sparsebench.registry import Entry, criterion, import_file, modifier, regime, solver
 from sparsebench.sensible import check_arguments, check_moving, check_phases, check_regime
 
 _TERM = re.compile(r"^\s*([A-Za-z_][\w.-]*)\s*(?:\((.*)\))?\s*$", re.DOTALL)
@@ -146,7 +146,7 @@ def from_file(path: str, wanted: str | None = None) -> list[str]:
 def register(path: str) -> list[str]:
     """Read and import a user's file of criteria, regimes and modifiers; returns what it defines."""
     file = Path(path).resolve()
-    names = [name for registry in (criterion, regime, modifier) for name in registry.add_file(file)]
+    names = [name for registry in (criterion, solver, regime, modifier) for name in registry.add_file(file)]
     import_file(file)
     return names
 

@@ -21,7 +21,7 @@ from sparsebench.phases import (
     describe,
     ladder,
 )
-from sparsebench.registry import criterion, modifier, regime
+from sparsebench.registry import criterion, modifier, regime, solver
 
 MAGNITUDE = Scorer("magnitude")
 
@@ -197,7 +197,7 @@ def test_the_fingerprint_says_what_papers_leave_out():
 
 @pytest.fixture
 def clean_registries(monkeypatch):
-    for registry in (criterion, regime, modifier):
+    for registry in (criterion, solver, regime, modifier):
         monkeypatch.setattr(registry, "_added", dict(registry._added))
 
 

@@ -15,7 +15,7 @@ from sparsebench.cli import main
 from sparsebench.cli.parser import parse
 from sparsebench.cli.run import read_methods
 from sparsebench.grid import board as boards
-from sparsebench.registry import criterion, modifier, regime
+from sparsebench.registry import criterion, modifier, regime, solver
 
 ROOT = Path(sparsebench.__file__).parent.parent
 PAGES = {page.name: page for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if page.exists()}
@@ -23,7 +23,7 @@ TEXTS = {name: page.read_text(encoding="utf-8") for name, page in PAGES.items()}
 pytestmark = pytest.mark.skipif("README.md" not in PAGES, reason="an installed package has no pages beside it")
 
 NOT_OURS = {"pip", "pytest", "tox", "git", "cd", "export", ".ci/run"}
-RUNS = {"run", "list", "status", "--help", "--version"}
+RUNS = {"run", "list", "show", "status", "--help", "--version"}
 """What is run for real, ``run`` reduced to seconds; other commands need what an earlier one left and are parsed."""
 
 
@@ -53,7 +53,7 @@ def named_files(page: str) -> dict[str, str]:
 @pytest.fixture
 def reader(tmp_path, monkeypatch) -> Path:
     """An empty folder, and registries that forget afterwards what was read there."""
-    for registry in (criterion, regime, modifier):
+    for registry in (criterion, solver, regime, modifier):
         monkeypatch.setattr(registry, "_added", dict(registry._added))
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -14,6 +14,7 @@ from sparsebench.grid.load import load_cell
 from sparsebench.grid.state import logits
 from sparsebench.grid.store import Store
 from sparsebench.masks import Masks
+from sparsebench.methods import from_file
 from sparsebench.metrics.flops import macs
 from tests.grid.conftest import MLP, RESNET, run_inline, tiny_board
 
@@ -158,3 +159,34 @@ def test_a_stored_network_predicts_as_it_did(tmp_path):
     z, y = logits(stored.loaded.net, stored.data.test_dataloader())
     assert float((z.argmax(1) == y).double().mean()) == pytest.approx(record["metrics"]["top1"])
     assert torch.isfinite(z).all()
+
+
+SOLVER = """
+from sparsebench import criterion, solver
+
+METHODS = ["doubling@oneshot"]
+
+
+@criterion(needs="model", examples=64)
+def doubling(model, params, batches, loss):
+    return {name: weight.detach().abs() for name, weight in params.items()}
+
+
+@solver(name="doubling")
+def solve(model, params, batches, loss, budget):
+    masks = budget.select(doubling(model, params, batches, loss))
+    return masks, {name: 2 * weight.detach() * masks[name] for name, weight in params.items()}
+"""
+
+
+def test_a_users_solver_changes_the_weights_it_keeps(tmp_path):
+    (tmp_path / "mine.py").write_text(SOLVER)
+    (method,) = from_file(str(tmp_path / "mine.py"))
+    result = run_inline(tiny_board(method, sparsities=(0.5,), task=MLP), tmp_path / "store")
+    dense, record = (next(r.data for r in result.records.values() if r.cell["method"] == m) for m in ("dense", method))
+    assert not failed_rules(record), record["audit"]
+    before, after = (load_cell(r, Store(tmp_path / "store"), Hardware()).loaded for r in (dense, record))
+    weights = dict(before.net.named_parameters())
+    for name, mask in after.masks.items():
+        assert torch.equal(after.net.get_parameter(name), 2 * weights[name] * mask)
+    assert record["fingerprint"]["weights_kept"] == "changed by the criterion"
