@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from itertools import islice
@@ -96,6 +97,8 @@ class Pruner(L.Callback):
         """Pruned entries of weights and optimiser state not exactly 0 at the ends of epochs; must stay 0."""
         self.notes: list[str] | None = None
         """None: scores that are not finite are an error. A list: they rank last and are noted in it."""
+        self.score_seconds, self.score_passes = 0.0, 0
+        """Time spent on choosing masks, and how often the network was scored for it."""
         self._done = -1
         self._weights: dict[str, Tensor] = {}
         self._plan: dict[int, float] = {}
@@ -169,7 +172,11 @@ class Pruner(L.Callback):
         due = [step for step in self._plan if self._done < step <= trainer.global_step]
         if due:
             self._done = max(due)
-            self._change(trainer, module, agree(self._next_masks(trainer, module, self._plan[self._done])))
+            began = time.perf_counter()
+            masks = self._next_masks(trainer, module, self._plan[self._done])
+            self.score_seconds += time.perf_counter() - began
+            self.score_passes += 1
+            self._change(trainer, module, agree(masks))
 
     def _next_masks(self, trainer: L.Trainer, module: L.LightningModule, sparsity: float) -> Masks:
         result = pruning(
@@ -230,6 +237,8 @@ class Pruner(L.Callback):
             "done": self._done,
             "leaked": self.leaked,
             "history": [dict(entry) for entry in self.history],
+            "score_seconds": self.score_seconds,
+            "score_passes": self.score_passes,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -241,6 +250,7 @@ class Pruner(L.Callback):
         self.masks = None if state["masks"] is None else Masks(state["masks"])
         self._done, self.leaked = state["done"], state["leaked"]
         self.history = list(state["history"])
+        self.score_seconds, self.score_passes = state.get("score_seconds", 0.0), state.get("score_passes", 0)
 
 
 def first_batches(loader: Iterable, n: int) -> list:

@@ -16,6 +16,8 @@ _HOMES = {
     "Masks": "masks",
     "scope_of": "scope",
     "select": "selection",
+    "rigl_update": "growth",
+    "set_update": "growth",
 }
 
 __all__ = [
@@ -26,9 +28,11 @@ __all__ = [
     "network",
     "prune",
     "regime",
+    "rigl_update",
     "scope_of",
     "scores",
     "select",
+    "set_update",
     "solver",
 ]
 

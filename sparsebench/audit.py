@@ -6,7 +6,7 @@ with checks of the finished network into one verdict a rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import nn
@@ -30,8 +30,6 @@ RULES = {
     11: "only weights are pruned",
 }
 
-DENSE = "dense"
-
 
 def audit(
     notes: Iterable[dict[str, Any]],
@@ -40,7 +38,7 @@ def audit(
     sparsity: float,
     *,
     allocation: str = "global",
-    smaller: bool = False,
+    own_count: Sequence[dict[str, Any]] = (),
     test_reads: int,
     flagged: bool,
     should_be_flagged: bool,
@@ -48,15 +46,10 @@ def audit(
 ) -> list[dict[str, Any]]:
     """One verdict a rule, in order: passed only if every note and check of it passed.
 
-    ``allocation`` says by which count the masks go. ``smaller``: the network was made smaller in place of masked,
-    and its own count was noted when that was done.
+    ``allocation`` says by which count the masks go. ``own_count``: rule 1 of a network that was made smaller, which has
+    no masks.
     """
-    notes = list(notes)
-    found = [*notes, *_finished(net, masks, sparsity, allocation)]
-    if smaller:
-        counted = any(note["rule"] == 1 for note in notes)
-        found = [note for note in found if note["detail"] != DENSE]
-        found += [] if counted else [{"rule": 1, "passed": False, "detail": "nobody counted what was taken out"}]
+    found = [*notes, *(own_count or _finished(net, masks, sparsity, allocation))]
     found += [
         {"rule": 8, "passed": test_reads == 1, "detail": f"test set read {test_reads} time(s), after the last step"},
         {"rule": 9, "passed": flagged or not should_be_flagged, "detail": "collapsed" if flagged else "not collapsed"},
@@ -68,7 +61,7 @@ def audit(
 def _finished(net: nn.Module, masks: Masks | None, sparsity: float, allocation: str) -> list[dict[str, Any]]:
     """Rules 1, 2 and 11 on the finished network."""
     if masks is None:
-        return [{"rule": 1, "passed": sparsity == 0, "detail": DENSE}]
+        return [{"rule": 1, "passed": sparsity == 0, "detail": "dense"}]
     scope = scope_of(net)
     leaked = sum(int(((scope.prunable[n] != 0) & ~m).sum()) for n, m in masks.items() if n in scope.prunable)
     exact, count = exact_count(Masks({n: m for n, m in masks.items() if n in scope.prunable}), sparsity, allocation)

@@ -25,7 +25,7 @@ class Budget:
     counts: dict[str, int] | None = None
 
     @property
-    def pattern(self) -> tuple[int, int] | None:
+    def n_of_m(self) -> tuple[int, int] | None:
         """(n, m) of an N:M allocation."""
         pattern = split_allocation(self.allocation)[1]
         return (pattern.n, pattern.m) if isinstance(pattern, NM) else None

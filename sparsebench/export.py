@@ -73,11 +73,13 @@ def export(
         raise UsageError(f"format {kind!r} of {path} is unknown: give a file name ending in .{', .'.join(FORMATS)}")
     if masks is None:
         masks = Masks({name: p.detach() != 0 for name, p in scope_of(model).prunable.items()})
-    report = {"path": str(path), "format": kind, "sparsity": masks.sparsity}
+    report = {"path": str(path), "format": kind, "sparsity": _of_weights(masks, model).sparsity}
     if kind == "onnx":
         content, report["largest_difference"] = _onnx(model, masks, example)
     elif kind == "safetensors":
-        content = _safetensors(_state(model, masks), masks, dict(metadata or {}))
+        counted = _of_weights(masks, model)
+        about = {"sparsity": counted.sparsity, "kept": counted.kept, "total": counted.total, "digest": masks.digest()}
+        content = _safetensors(_state(model, masks), masks, {**(metadata or {}), **about})
     else:
         buffer = io.BytesIO()
         torch.save(_state(model, masks), buffer)
@@ -110,6 +112,12 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], Masks, dict[str, Any]]:
     return state, masks, header["metadata"]
 
 
+def _of_weights(masks: Masks, model: nn.Module) -> Masks:
+    """Without the biases and norm parameters that masks of units hold too."""
+    prunable = scope_of(model).prunable
+    return Masks({name: mask for name, mask in masks.items() if name in prunable})
+
+
 def _state(model: nn.Module, masks: Masks) -> dict[str, Tensor]:
     """The dense ``state_dict`` on the CPU with pruned weights 0, no tensor sharing memory with another."""
     params = dict(model.named_parameters(remove_duplicate=False))
@@ -130,11 +138,10 @@ def _state(model: nn.Module, masks: Masks) -> dict[str, Tensor]:
 
 
 def _safetensors(state: dict[str, Tensor], masks: Masks, metadata: dict[str, Any]) -> bytes:
-    counts = {"sparsity": masks.sparsity, "kept": masks.kept, "total": masks.total, "digest": masks.digest()}
     header = {
         "tensors": list(state),
         "masks": {name: list(mask.shape) for name, mask in masks.items()},
-        "metadata": {**metadata, **counts},
+        "metadata": metadata,
     }
     try:
         text = json.dumps(header)

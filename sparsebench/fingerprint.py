@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sparsebench.allocation import split_allocation
+from sparsebench.allocation import LIKE, split_allocation
 from sparsebench.patterns import NM, Block
-from sparsebench.phases import Phase, Prune, Recalibrate, Rewind, Scorer
-from sparsebench.registry import criterion, solver
+from sparsebench.phases import Gradual, Phase, Prune, Recalibrate, Rewind, Scorer, Train
+from sparsebench.registry import criterion
+from sparsebench.registry import regime as regimes
 
 
 def fingerprint(
@@ -18,31 +19,26 @@ def fingerprint(
     modifiers: tuple[tuple[str, dict[str, Any]], ...],
     phases: Callable[[float], list[Phase]],
 ) -> dict[str, Any]:
-    """Scope, counts, ties, data, mode and precision of scoring, what is rewound and what is reset, as plain text."""
-    traits = criterion.entry(scorer.criterion).traits if scorer else {}
+    """Scope, counts, ties, data, mode and precision of scoring, what is rewound and what is reset, as plain text.
+
+    None where a choice does not arise.
+    """
     allocation = scorer.allocation if scorer else regime_arguments.get("allocation")
     pattern = split_allocation(str(allocation))[1] if allocation else None
     steps = phases(1 - pattern.density if isinstance(pattern, NM) else 0.5)
+    prunes = regime != "dense"
     return {
         "criterion": scorer.criterion if scorer else None,
         "criterion_arguments": scorer.arguments if scorer else {},
-        "inverted": any(isinstance(step, Prune) and step.scorer.invert for step in steps),
+        "inverted": any(step.invert for step in _scorers(steps)),
         "allocation": allocation,
         "regime": regime,
         "regime_arguments": regime_arguments,
         "modifiers": [list(m) for m in modifiers],
         "scope": "weights of convolution, linear and attention layers, classifier included",
-        "count": _count(traits, pattern),
-        "ties": "first in parameter order, then in flat index",
-        "floor": traits.get("floor", 0) if allocation == "global" else 0,
-        "weights_kept": "changed by the criterion" if scorer and scorer.criterion in solver.entries else "as they were",
-        "scoring_mode": traits.get("mode", "eval"),
-        "scoring_examples": f"{traits['per_class']} a class"
-        if "per_class" in traits
-        else traits.get("examples", "none"),
-        "scoring_images": "training split, un-augmented",
-        "scoring_dtype": traits.get("dtype", "float32"),
-        "scoring_rounds": 1 if isinstance(pattern, NM) else traits.get("rounds", 1),
+        "count": _count(scorer, regimes.entry(regime).traits, pattern) if prunes else None,
+        "ties": _ties(scorer) if prunes else None,
+        **_scoring(scorer, regimes.entry(regime).traits, pattern, steps),
         "batch_norm": "statistics estimated anew" if any(isinstance(s, Recalibrate) for s in steps) else "as trained",
         "source": scorer.source if scorer else None,
         "rewind": _rewind(steps),
@@ -51,14 +47,61 @@ def fingerprint(
     }
 
 
-def _count(traits: dict[str, Any], pattern: NM | Block | None) -> str:
+def _scoring(
+    scorer: Scorer | None, regime: dict[str, Any], pattern: NM | Block | None, steps: list[Phase]
+) -> dict[str, Any]:
+    """On what, how and how often weights are scored."""
+    nothing = dict.fromkeys(("floor", "weights_kept", "scoring_mode", "scoring_images", "scoring_batch"))
+    if scorer is None:
+        by = regime.get("scoring")
+        return {**nothing, "scoring_examples": by, "scoring_dtype": None, "scoring_rounds": by and "every update"}
+    traits = criterion.entry(scorer.criterion).traits
+    said = {
+        **nothing,
+        "floor": traits.get("floor", 0) if split_allocation(scorer.allocation)[0] == "global" else 0,
+        "weights_kept": "changed by the criterion" if traits.get("moves_weights") else "as they were",
+        "scoring_dtype": traits.get("dtype", "float32"),
+    }
+    if traits.get("accumulates") and any(isinstance(s, Train) and s.pruner for s in steps):
+        how = {
+            "scoring_mode": "train",
+            "scoring_images": "training batches as they come",
+            "scoring_batch": "the task's",
+        }
+        return {**said, **how, "scoring_examples": "all of the training", "scoring_rounds": "every step"}
+    if not {"per_class", "examples"} & traits.keys() and scorer.allocation.startswith(LIKE):
+        traits = {**traits, **criterion.entry(scorer.allocation.removeprefix(LIKE)).traits}
+    examples = f"{traits['per_class']} a class" if "per_class" in traits else traits.get("examples", "none")
+    return {
+        **said,
+        "scoring_mode": traits.get("mode", "eval"),
+        "scoring_examples": examples,
+        "scoring_images": "training split, un-augmented",
+        "scoring_batch": traits.get("batch", "in one piece, or summed over pieces"),
+        "scoring_rounds": 1 if isinstance(pattern, NM) else traits.get("rounds", 1),
+    }
+
+
+def _scorers(steps: list[Phase]) -> list[Scorer]:
+    gradual = [s.pruner.scorer for s in steps if isinstance(s, Train) and isinstance(s.pruner, Gradual)]
+    return [*gradual, *(s.scorer for s in steps if isinstance(s, Prune))]
+
+
+def _count(scorer: Scorer | None, regime: dict[str, Any], pattern: NM | Block | None) -> str:
+    traits = criterion.entry(scorer.criterion).traits if scorer else {}
     if "structure" in traits:
         return "the fewest units whose removal leaves at most round(density * prunable) weights"
     if isinstance(pattern, NM):
         return f"{pattern.n} of every {pattern.m} inputs; tensors whose inputs are no multiple of {pattern.m} are dense"
     if isinstance(pattern, Block):
         return "the best blocks, in order, while they hold at most round(density * prunable) weights"
-    return "round(density * prunable), exact"
+    return regime.get("count", "round(density * prunable), exact")
+
+
+def _ties(scorer: Scorer | None) -> str:
+    if scorer and "structure" in criterion.entry(scorer.criterion).traits:
+        return "the first group's units stay longest, in a group those of lowest index"
+    return "first in parameter order, then in flat index"
 
 
 def _rewind(steps: list[Phase]) -> str | None:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sparsebench import scoring
-from sparsebench.allocation import LIKE, split_allocation
+from sparsebench.allocation import LIKE
+from sparsebench.batch_norm import reestimate
 from sparsebench.budget import Budget
 from sparsebench.criteria import default_allocation, is_structured, split_method
 from sparsebench.errors import UsageError
 from sparsebench.masks import Masks
-from sparsebench.patterns import NM
 from sparsebench.registry import criterion, solver
 from sparsebench.scope import Scope, scope_of
 from sparsebench.scoring import Loss, on_device, untouched
+from sparsebench.selection import NonFiniteScore
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Pruning:
     weights: dict[str, Tensor] = field(default_factory=dict)
     """New values of the weights, from criteria that also change what they keep; empty = as they were."""
     passes: int = 1
-    """How often the network was scored."""
+    """How often the network was scored; a solver counts once."""
 
     @torch.no_grad()
     def apply(self, model: nn.Module) -> None:
@@ -65,7 +65,8 @@ def prune(
         shrink: for criteria that remove units (``l1``, ``taylor`` ...): take the units out, so that the network is
             smaller (True), or leave zeros in their place. The masks are in the shapes of the network before, and hold
             the units' biases and norm parameters too. Data are needed, if only for the shape of the input.
-        data, loss, scope, seed, arguments: as in ``scores``.
+        data, loss, scope, seed, arguments: as in ``scores``. One-shot criteria (``wanda``, ``sparsegpt``, ``obc``) also
+            estimate batch-norm statistics anew on the data.
 
     Raises:
         UsageError: unknown names, an allocation that makes the criterion another one, sparsity out of range,
@@ -86,6 +87,8 @@ def prune(
         take_out(model, result.masks, scoring.example(data, model))
     else:
         result.apply(model)
+    if criterion.entry(name).traits.get("regime") == "oneshot":
+        reestimate(model, data, loss or scoring.cross_entropy)
     return result.masks
 
 
@@ -120,11 +123,12 @@ def scores(
     >>> bool((scores(net, "magnitude")["weight"] == net.weight.abs()).all())
     True
     """
+    split_method(name, arguments)
     if not is_structured(name):
         return scoring.scores(model, name, data, loss=loss, scope=scope, seed=seed, **arguments)
     from sparsebench.structured import unit_groups, unit_scores
 
-    split_method(name, arguments)
+    _no_scope(name, scope)
     data = _listed(data, model)
     groups = unit_groups(model, scoring.example(data, model))
     return unit_scores(model, groups, name, data, loss=loss, seed=seed, **arguments)
@@ -152,44 +156,74 @@ def pruning(
     lowest scores (a control). With a list of ``notes``, scores that are not finite are ranked last and noted there
     in place of an error.
     """
-    if not 0 <= sparsity < 1:
+    if not isinstance(sparsity, int | float) or not 0 <= sparsity < 1:
         raise UsageError(f"sparsity {sparsity!r} is not in [0, 1): it is the removed fraction of the prunable weights")
     allocation, data = allocation or default_allocation(name), _listed(data, model)
     options = {"data": data, "loss": loss, "seed": seed, **arguments}
     if is_structured(name):
         from sparsebench.structured import structured_masks
 
+        _no_scope(name, scope)
         options |= {"allocation": allocation, "masks": masks, "notes": notes}
         return Pruning(structured_masks(model, scoring.example(data, model), name, 1 - sparsity, **options))
     scope = scope or scope_of(model)
-    masks = masks or Masks.dense(model, scope.prunable)
-    counts = None
-    if allocation.startswith(LIKE):
-        other = allocation.removeprefix(LIKE)
-        shared = {"data": data, "loss": loss, "seed": seed, "scope": scope, "masks": masks, "notes": notes}
-        counts, allocation = pruning(model, other, sparsity=sparsity, **shared).masks.counts, "global"
-    traits = criterion.entry(name).traits
-    budget = partial(Budget, allocation=allocation, floor=traits.get("floor", 0), counts=counts)
-    if name in solver.entries:
-        _no_inversion(name, invert)
-        with restored(scope), untouched(model, train=traits.get("mode") == "train"):
-            solve = partial(solver.get(name), **arguments)
-            batches = scoring.needed(name, data)
-            found, weights = solve(
-                model, scope.prunable, batches, loss or scoring.cross_entropy, budget(1 - sparsity, masks=masks)
-            )
-            return Pruning(found, {n: w.clone() for n, w in weights.items()})
-    rounds = 1 if isinstance(split_allocation(allocation)[1], NM) else traits.get("rounds", 1)
-    start, end = masks.density, 1 - sparsity
-    with restored(scope if rounds > 1 else None):
+    counts, passes = None, 0
+    with restored(scope):
+        if masks is not None:
+            masks.apply(model)
+        masks = masks or Masks.dense(model, scope.prunable)
+        if allocation.startswith(LIKE):
+            shared = {"data": data, "loss": loss, "seed": seed, "scope": scope, "masks": masks, "notes": notes}
+            other = pruning(model, allocation.removeprefix(LIKE), sparsity=sparsity, **shared)
+            counts, passes, allocation = other.masks.counts, other.passes, "global"
+        traits = criterion.entry(name).traits
+        budget = Budget(1 - sparsity, allocation, masks, traits.get("floor", 0), counts)
+        if name in solver.entries:
+            _no_inversion(name, invert)
+            return _solved(model, name, budget, scope, data, loss, arguments, notes)
+        rounds = 1 if budget.n_of_m else traits.get("rounds", 1)
+        start, end = masks.density, 1 - sparsity
         for k in range(1, rounds + 1):
             density = end if k == rounds else start * (end / start) ** (k / rounds)
             raw = scoring.scores(model, name, scope=scope, **options)
             raw = {n: -s for n, s in raw.items()} if invert else raw
-            masks = budget(density, masks=masks).select(raw if notes is None else _rank_last(raw, notes))
+            budget = replace(budget, density=density, masks=masks)
+            masks = budget.select(raw if notes is None else _rank_last(raw, notes))
             if k < rounds:
                 masks.apply(model)
-    return Pruning(masks, passes=rounds)
+    return Pruning(masks, passes=rounds + passes)
+
+
+def _solved(
+    model: nn.Module,
+    name: str,
+    budget: Budget,
+    scope: Scope,
+    data: list | None,
+    loss: Loss | None,
+    arguments: dict[str, Any],
+    notes: list[str] | None,
+) -> Pruning:
+    """What a solver makes of a network; of one whose numbers are not finite, with ``notes``, the first weights."""
+    batches = scoring.needed(name, data)
+    try:
+        with untouched(model, train=criterion.entry(name).traits.get("mode") == "train"):
+            masks, weights = solver.get(name)(
+                model, scope.prunable, batches, loss or scoring.cross_entropy, budget, **arguments
+            )
+        if all(torch.isfinite(w).all() for w in weights.values()):
+            return Pruning(masks, {n: w.clone() for n, w in weights.items()})
+        raise NonFiniteScore(f"{name}: new weights are not finite")
+    except (NonFiniteScore, torch.linalg.LinAlgError) as error:
+        if notes is None:
+            raise UsageError(f"{name} cannot be solved, its numbers are not finite or overflow ({error})") from error
+        notes.append("scores not finite")
+        return Pruning(budget.select({n: torch.zeros_like(p) for n, p in scope.prunable.items()}))
+
+
+def _no_scope(name: str, scope: Scope | None) -> None:
+    if scope is not None:
+        raise UsageError(f"{name} removes units of the whole network; a scope is for criteria of single weights")
 
 
 def _listed(data: Iterable | None, model: nn.Module) -> list | None:
@@ -198,9 +232,9 @@ def _listed(data: Iterable | None, model: nn.Module) -> list | None:
 
 
 @contextmanager
-def restored(scope: Scope | None) -> Iterator[None]:
+def restored(scope: Scope) -> Iterator[None]:
     """Run a block and put the prunable weights back afterwards."""
-    before = {n: p.detach().clone() for n, p in scope.prunable.items()} if scope else {}
+    before = {n: p.detach().clone() for n, p in scope.prunable.items()}
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsebench.allocation import split_allocation
-from sparsebench.criteria import default_allocation, split_method
+from sparsebench.criteria import check_types, default_allocation, split_method
 from sparsebench.errors import UsageError, unknown
 from sparsebench.fingerprint import fingerprint
 from sparsebench.patterns import NM
@@ -174,6 +174,7 @@ def _resolve(entry: Entry, arguments: dict[str, Any], text: str, defaults: Mappi
             raise UsageError(
                 f"method {text!r}: {entry.kind_name} has no argument {argument!r} (its arguments: {known})"
             )
+    check_types(entry, arguments)
     board = {k: v for k, v in (defaults or {}).get(entry.name, {}).items() if k in entry.params}
     return {**entry.params, **board, **arguments}
 

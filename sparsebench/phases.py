@@ -89,6 +89,9 @@ class Rewind:
 class Shuffle:
     """Permute each tensor's mask at random (sanity control)."""
 
+    weights: str = "before pruning"
+    """Weights that the moved mask keeps have the values they had before they were pruned."""
+
 
 @dataclass(frozen=True)
 class Reinit:

@@ -21,6 +21,8 @@ from sparsebench.scope import Scope, scope_of
 
 NEEDS = ("weight", "random", "gradient", "model")
 
+NO_BATCHES = "no batches to score on: data is empty (a generator that was used up?)"
+
 Loss = Callable[[Callable, Any], Tensor]
 """``loss(model, batch)``: the mean loss over the examples of one batch, a scalar."""
 
@@ -82,8 +84,9 @@ def scores(
     score = partial(criterion.get(name), **arguments)
     params = (scope or scope_of(model)).prunable
     with untouched(model, train=entry.traits.get("mode") == "train"):
-        data = data if needs in ("weight", "random") else needed(name, data)
         batches = () if data is None else on_device(data, next(iter(params.values())).device)
+        if needs not in ("weight", "random"):
+            needed(name, None if data is None else batches)
         raw = _ask(score, needs, model, params, batches, loss or cross_entropy, seed)
     for n, p in params.items():
         if n not in raw or raw[n].shape != p.shape:
@@ -163,7 +166,7 @@ def mean_over_examples(function: Callable[[Any], Iterable[Tensor]], batches: Ite
         total = [a.add_(b) for a, b in zip(total, parts, strict=True)] if total else parts
         examples += n
     if not examples:
-        raise UsageError("no batches to score on: data is empty (a generator that was used up?)")
+        raise UsageError(NO_BATCHES)
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         count = torch.tensor(float(examples), device=total[0].device)
         for tensor in (*total, count):
@@ -180,6 +183,8 @@ def needed(name: str, data: Iterable | None) -> Iterable:
     """
     if data is None:
         raise UsageError(f"criterion {name!r} needs data: pass data=batches of (inputs, labels)")
+    if isinstance(data, list) and not data:
+        raise UsageError(NO_BATCHES)
     return data
 
 
@@ -193,7 +198,10 @@ def example(data: Iterable | None, model: nn.Module) -> Any:
         raise UsageError(
             "removing units needs one batch, to see which layers are joined: pass data=batches of (inputs, labels)"
         )
-    first = on_device(data, next(model.parameters()).device)[0]
+    batches = on_device(data, next(model.parameters()).device)
+    if not batches:
+        raise UsageError(NO_BATCHES)
+    first = batches[0]
     return first[0] if isinstance(first, list | tuple) else first
 
 
@@ -201,6 +209,8 @@ def on_device(data: Iterable, device: torch.device) -> list:
     """The batches (or the one batch) as a list on the model's device; an iterator is read once."""
     if isinstance(data, Tensor | dict) or (isinstance(data, tuple) and isinstance(data[0], Tensor)):
         data = [data]
+    if not isinstance(data, Iterable):
+        raise UsageError(f"data is a {type(data).__name__}, not batches: pass a list or loader of (inputs, labels)")
     return [tree_map(lambda v: v.to(device) if isinstance(v, Tensor) else v, batch) for batch in data]
 
 

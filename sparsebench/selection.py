@@ -12,6 +12,9 @@ from sparsebench.errors import UsageError
 from sparsebench.masks import Masks
 from sparsebench.patterns import NM, Block
 
+LEAST_FIT = 0.25
+"""The largest share that N:M may leave dense because they do not fit; beyond it its sparsity is a fiction."""
+
 
 class NonFiniteScore(UsageError):
     """A criterion produced NaN or infinity."""
@@ -90,7 +93,7 @@ def select(
         return _n_of_m(ranked, pattern, density)
     shapes = {n: tuple(s.shape) for n, s in scores.items()}
     if isinstance(pattern, Block):
-        return _blocks(ranked, pattern, density, layer_counts(rule, shapes, density))
+        return _blocks(ranked, pattern, density, layer_counts(rule, shapes, density), floor)
     total = sum(s.numel() for s in scores.values())
     capacity = masks.counts if masks is not None else {n: s.numel() for n, s in scores.items()}
     target = kept_count(density, total)
@@ -162,12 +165,19 @@ def _n_of_m(scores: Mapping[str, Tensor], pattern: NM, density: float) -> Masks:
             masks[name] = pattern.ungroup(kept, shape)
         else:
             masks[name] = score > -torch.inf
-    if not any(pattern.applies(tuple(score.shape)) for score in scores.values()):
-        raise UsageError(f"{pattern.n}:{pattern.m}: no prunable tensor has a multiple of {pattern.m} inputs")
+    dense = [name for name, score in scores.items() if not pattern.applies(tuple(score.shape))]
+    left, total = sum(scores[name].numel() for name in dense), sum(score.numel() for score in scores.values())
+    if left > LEAST_FIT * total:
+        raise UsageError(
+            f"{pattern.n}:{pattern.m}: inputs are no multiple of {pattern.m} in {', '.join(dense[:3])}, "
+            f"which would leave {left} of {total} weights dense: take another M, or another network"
+        )
     return Masks(masks)
 
 
-def _blocks(scores: Mapping[str, Tensor], pattern: Block, density: float, counts: dict[str, int] | None) -> Masks:
+def _blocks(
+    scores: Mapping[str, Tensor], pattern: Block, density: float, counts: dict[str, int] | None, floor: int
+) -> Masks:
     """Blocks by mean score, best first, as long as they fit: in each tensor, or in all together."""
     sizes = {n: pattern.sums(torch.ones_like(s, dtype=torch.float64)) for n, s in scores.items()}
     means = {}
@@ -179,6 +189,8 @@ def _blocks(scores: Mapping[str, Tensor], pattern: Block, density: float, counts
         means[name] = (sums / sizes[name]).masked_fill(alive == 0, -torch.inf)
     if counts is None:
         target = kept_count(density, sum(s.numel() for s in scores.values()))
+        # A floor of weights is a floor of one block.
+        means = {n: _protect(m.flatten(), min(floor, 1)).view(m.shape) for n, m in means.items()}
         flat = [torch.cat([t[n].flatten() for n in scores]) for t in (means, sizes)]
         parts = _fitting(*flat, target, pattern).split([m.numel() for m in means.values()])
         kept = {n: part.view(means[n].shape) for n, part in zip(means, parts, strict=True)}

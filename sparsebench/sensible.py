@@ -42,6 +42,10 @@ def check_phases(text: str, phases: list[Phase]) -> None:
                 f"this would prune {'gradually' if isinstance(step, Gradual) else f'to {step.sparsity:g}'}; "
                 f"prune once, as in 'magnitude/{pattern.n}:{pattern.m}@lrr(rate={1 - pattern.density:g})'"
             )
+        if pattern and any(isinstance(phase, Shuffle) for phase in phases):
+            raise UsageError(
+                f"method {text!r}: shuffled masks have no pattern; shuffle without {step.scorer.allocation}"
+            )
         _check_units(text, step, phases)
         if step.scorer.invert and (step.scorer.criterion in solver.entries or is_structured(step.scorer.criterion)):
             raise UsageError(
@@ -72,7 +76,7 @@ def _check_units(text: str, step: Prune | Gradual, phases: list[Phase]) -> None:
 def check_moving(text: str, method: str) -> None:
     """Weights that move are counted in each tensor: by a rule, not in patterns or by another criterion."""
     rule, pattern = split_allocation(text)
-    if pattern or rule.startswith(LIKE):
+    if pattern or rule == "row" or rule.startswith(LIKE):
         raise UsageError(
             f"method {method!r}: allocation={text!r} makes no sense where weights move freely within a tensor; "
             "take a rule, such as erk or uniform"
@@ -97,6 +101,9 @@ def check_arguments(arguments: dict[str, Any], text: str) -> None:
         raise UsageError(f"method {text!r}: decay={decay!r} is a factor on weight decay and must not be negative")
     if arguments.get("match", "params") not in ("params", "flops"):
         raise UsageError(f"method {text!r}: match={arguments['match']!r} is not 'params' or 'flops'")
+    recalibrate = arguments.get("recalibrate")
+    if recalibrate is not None and not (isinstance(recalibrate, int) and recalibrate >= 2):
+        raise UsageError(f"method {text!r}: recalibrate={recalibrate!r} counts training images and must be at least 2")
     every = arguments.get("every")
     if every is not None and not (isinstance(every, int) and every >= 1):
         raise UsageError(f"method {text!r}: every={every!r} counts optimiser steps and must be at least 1")

@@ -129,3 +129,25 @@ def test_a_cell_keeps_its_name_until_something_that_decides_it_changes():
     assert changed == {label for label in cells if "imp" in label}
     renamed = board(GOOD.replace("name: small", "name: other"))
     assert {c.id for c in renamed.cells} == set(cells.values())
+
+
+def test_a_method_may_be_for_some_of_the_tasks():
+    text = """
+name: some
+version: 1
+title: Some
+tasks: [digits-mlp, digits-resnet8]
+methods: [magnitude@init, {method: bn_scale, tasks: [digits-resnet8]}]
+sparsities: [0.5]
+seeds: [0, 1]
+"""
+    board = boards.from_text(text, "some.yaml")
+    cells = {(cell.task.name, cell.method.name) for cell in board.cells}
+    assert ("digits-resnet8", "bn_scale@finetune") in cells
+    assert ("digits-mlp", "bn_scale@finetune") not in cells
+    assert ("digits-mlp", "magnitude@init") in cells
+    assert board.info()["limits"] == {"bn_scale@finetune": ["digits-resnet8"]}
+    with pytest.raises(UsageError, match=r"some.yaml, line 6: methods: unknown task 'digits-mlq'"):
+        boards.from_text(text.replace("tasks: [digits-resnet8]}", "tasks: [digits-mlq]}"), "some.yaml")
+    with pytest.raises(UsageError, match=r"line 6: methods: is \{'method': 'bn_scale'\}"):
+        boards.from_text(text.replace(", tasks: [digits-resnet8]}", "}"), "some.yaml")

@@ -126,3 +126,60 @@ sparsebench.prune(torch.nn.Linear(4, 4), "synflow", sparsity=0.5, data=torch.one
 assert not {"lightning", "pytorch_lightning"} & set(sys.modules), "lightning was imported"
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_masks_so_far_hold_while_scores_are_made(net):
+    """The network masked so far is what is scored, whether or not its weights were masked before."""
+    masked = nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 5))
+    masked.load_state_dict(net.state_dict())
+    first = sparsebench.prune(masked, "random", sparsity=0.5)
+    for name in ("snip", "lamp", "fisher", "sparsegpt"):
+        from_dense = pruning(net, name, sparsity=0.8, data=data(), masks=first).masks
+        assert from_dense == pruning(masked, name, sparsity=0.8, data=data(), masks=first).masks, name
+
+
+@pytest.mark.parametrize("name", ["sparsegpt", "obc", "wanda", "woodfisher", "chita"])
+def test_a_solver_that_meets_nan_says_so_or_notes_it(net, name):
+    with torch.no_grad():
+        net[0].weight[0, 0] = float("nan")
+    with pytest.raises(UsageError, match="not finite"):
+        sparsebench.prune(net, name, sparsity=0.5, data=data())
+    notes = []
+    result = pruning(net, name, sparsity=0.5, data=data(), notes=notes)
+    assert notes == ["scores not finite"]
+    assert result.masks.kept == 150
+
+
+def test_one_shot_criteria_estimate_batch_norm_anew():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(10, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Linear(20, 5))
+    (x, _), *_ = data()
+    sparsebench.prune(net, "wanda", sparsity=0.5, data=data())
+    torch.testing.assert_close(net[1].running_mean, net[0](x).mean(0))
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "reason"),
+    [
+        ("l1", {"scope": True}, "a scope is for criteria of single weights"),
+        ("l1", {"data": []}, "no batches to score on"),
+        ("synflow", {"data": []}, "no batches to score on"),
+        ("lap", {"data": []}, "no batches to score on"),
+        ("snip", {"data": 3}, "data is a int, not batches"),
+        ("snip", {"data": None}, "needs data"),
+        ("l1", {"data": None}, "needs one batch"),
+        ("bn_scale", {}, "batch norm"),
+        ("magnitude", {"sparsity": "0.5"}, r"sparsity '0\.5' is not in"),
+        ("magnitude", {"sparsity": None}, "sparsity None is not in"),
+        ("woodfisher", {"block": "x"}, "block='x' is not a number"),
+        ("magnitude@imp", {}, "a method with a training in it"),
+        ("rigl", {}, "a method with a training in it"),
+        ("sparsegpt", {"invert": True}, "no argument 'invert'"),
+    ],
+)
+def test_mistakes_are_named(net, method, options, reason):
+    options = {"sparsity": 0.5, "data": data(), **options}
+    if options.get("scope"):
+        options["scope"] = sparsebench.scope_of(net)
+    with pytest.raises(UsageError, match=reason):
+        sparsebench.prune(net, method, **options)

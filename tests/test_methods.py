@@ -68,8 +68,8 @@ def test_names_of_cells_do_not_know_fields_that_came_later():
 
 
 def test_controls_act_on_the_last_masks():
-    shuffled = parse("magnitude@lrr(rate=0.5)+shuffle").phases(0.6)
-    assert shuffled[-3:] == [Prune(0.6, MAGNITUDE), Shuffle(), Train()]
+    shuffled = parse("magnitude@imp(rate=0.5)+shuffle").phases(0.6)
+    assert shuffled[-4:] == [Prune(0.6, MAGNITUDE), Shuffle(), Rewind(), Train()]
     assert sum(isinstance(p, Shuffle) for p in shuffled) == 1
     assert parse("magnitude@finetune+reinit").phases(0.6)[1:] == [Prune(0.6, MAGNITUDE), Reinit(), Train()]
     both = [parse(f"snip@init+{a}+{b}").phases(0.6) for a, b in (("shuffle", "reinit"), ("reinit", "shuffle"))]
@@ -142,7 +142,7 @@ def test_every_criterion_under_every_regime_works_or_says_why_not(text):
         ("magnitude@imp(rate=0)", "share of weights removed each round"),
         ("magnitude@imp(rate=1.5)", r"rate=1\.5 is a fraction"),
         ("magnitude@imp(rewind=1.0)", "end of training"),
-        ("magnitude@imp(rewind='late')", "rewind='late' is a fraction"),
+        ("magnitude@imp(rewind='late')", "rewind='late' is not a number"),
         ("magnitude@finetune(epochs=0)", "epochs=0 .*must be positive"),
         ("magnitude@gmp(begin=0.8)", "begin must lie before end"),
         ("magnitude@gmp(every=0)", "every=0 counts optimiser steps"),
@@ -162,6 +162,12 @@ def test_every_criterion_under_every_regime_works_or_says_why_not(text):
         ("magnitude/2:4@gmp", "would prune gradually"),
         ("rigl+invert", "no score to invert"),
         ("rigl(allocation='2:4')", "makes no sense where weights move"),
+        ("rigl(allocation='row')", "makes no sense where weights move"),
+        ("magnitude@lrr+shuffle", "weights pruned in earlier rounds are gone.*use a regime that rewinds"),
+        ("magnitude/2:4@finetune+shuffle", "shuffled masks have no pattern"),
+        ("synflow/like:snip", "prunes in rounds"),
+        ("magnitude@oneshot(recalibrate=0)", "recalibrate=0 counts training images"),
+        ("woodfisher(block='x')", "block='x' is not a number"),
         ("random/like:random", "layer counts of another criterion"),
         ("random/like:magnitud", "unknown criterion 'magnitud'"),
         ("small_dense(match='size')", "match='size' is not 'params' or 'flops'"),

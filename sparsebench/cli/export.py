@@ -20,5 +20,6 @@ def command(arguments) -> int:
     about = {**cell, "network": stored.task.network, "network_arguments": stored.network_arguments}
     written = export(net, arguments.to, masks, example=stored.example(64), metadata=about)
     checked = f", within {written['largest_difference']:.1g} of torch" if "largest_difference" in written else ""
-    print(f"{written['path']}: {written['bytes'] / 2**20:.2f} MB, sparsity {written['sparsity']:.4f}{checked}")
+    achieved = record["sparsity"]["achieved"]
+    print(f"{written['path']}: {written['bytes'] / 2**20:.2f} MB, sparsity {achieved:.4f}{checked}")
     return 0

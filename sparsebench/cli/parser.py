@@ -115,6 +115,7 @@ def _latency() -> Parser:
     p.add_argument("cell", type=str, help="cell id, or its beginning")
     p.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 64], help="images at once")
     p.add_argument("--threads", type=int, nargs="+", default=[1], help="CPU threads")
+    p.add_argument("--precision", type=str, default="32", help="32, bf16 or 16; 2:4 needs 16 bits")
     p.add_argument("--repeats", type=int, default=15, help="rounds, each of all networks in turn")
     p.add_argument("--accelerator", type=str, default="auto", help="cpu, gpu or auto")
     _folders(p)

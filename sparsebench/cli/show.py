@@ -86,6 +86,7 @@ def _print(data: dict) -> None:
         console.print("collapsed: " + ", ".join(data["flags"]))
     for title in ("metrics", "sparsity", "flops", "cost"):
         console.print(_numbers(title, data.get(title, {})))
+    console.print(_numbers("fingerprint", {key: _plain(v) for key, v in data.get("fingerprint", {}).items()}))
     console.print(_audit(data["audit"]))
     changed = " (changed)" if where.get("dirty") else ""
     console.print(f"made by: {where.get('command')}  at {where.get('created')}, commit {where.get('commit')}{changed}")

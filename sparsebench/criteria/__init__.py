@@ -15,7 +15,8 @@ split a benchmark run hands over), ``rounds`` (the mask is tightened geometrical
 one inside a layer, so that a per-layer allocation would make the two the same), ``allocation`` (the default one),
 ``allocations`` (the only ones that make sense), ``structure="units"`` (scores filters, neurons and heads, which are
 then removed physically; see ``sparsebench/structured``), ``accumulates`` (scores add up over training steps),
-``second_order``, ``paper``.
+``second_order``, ``moves_weights`` (its solver changes what it keeps), ``batch`` (size of a mini-batch, where scores
+depend on it), ``dtype``, ``paper``.
 
 A criterion that chooses masks layer after layer, or changes the weights it keeps, has a ``@solver`` of the same name
 beside it: ``f(model, params, batches, loss, budget) -> (masks, weights)``. Its scores are those of the dense network.
@@ -23,12 +24,13 @@ beside it: ``f(model, params, batches, loss, budget) -> (masks, weights)``. Its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from sparsebench.allocation import LIKE, split_allocation
 from sparsebench.errors import UsageError
 from sparsebench.patterns import NM, Block
-from sparsebench.registry import criterion, solver
+from sparsebench.registry import Entry, criterion, regime, solver
 
 
 def split_method(method: str, arguments: Iterable[str] = ()) -> tuple[str, str]:
@@ -41,12 +43,18 @@ def split_method(method: str, arguments: Iterable[str] = ()) -> tuple[str, str]:
     (('magnitude', 'erk'), ('snip', 'global'), ('magnitude', 'uniform/block4x4'))
     """
     name, _, allocation = method.partition("/")
+    if "@" in method or (name in regime.entries and name not in criterion.entries):
+        raise UsageError(
+            f"{method!r} is a method with a training in it: use the callbacks in a Trainer, or 'sparsebench run'; "
+            "here goes a criterion with its allocation, such as 'magnitude/erk'"
+        )
     entry = criterion.entry(name)
     allocation = allocation or default_allocation(name)
     rule, pattern = split_allocation(allocation)
     _check_within_layer_order(name, allocation, entry.traits.get("within_layer_order"))
     if rule.startswith(LIKE):
         _check_like(name, rule.removeprefix(LIKE))
+        _check_rounds(name)
     allowed = entry.traits.get("allocations")
     kind = {NM: "N:M", Block: "block"}.get(type(pattern), rule)
     if allowed and kind not in allowed and allocation not in allowed:
@@ -55,7 +63,22 @@ def split_method(method: str, arguments: Iterable[str] = ()) -> tuple[str, str]:
         if argument not in entry.params:
             known = ", ".join(entry.params) or "none"
             raise UsageError(f"criterion {name!r} has no argument {argument!r} (its arguments: {known})")
+    if isinstance(arguments, Mapping):
+        check_types(entry, arguments)
     return name, allocation
+
+
+def check_types(entry: Entry, arguments: Mapping[str, Any]) -> None:
+    """Numbers where the default is one.
+
+    Raises:
+        UsageError: something else.
+    """
+    for argument, value in arguments.items():
+        default = entry.params.get(argument)
+        numeric = isinstance(default, int | float) and not isinstance(default, bool)
+        if numeric and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise UsageError(f"{entry.kind_name}: {argument}={value!r} is not a number (default {default!r})")
 
 
 def default_allocation(name: str) -> str:
@@ -66,6 +89,14 @@ def default_allocation(name: str) -> str:
 def is_structured(name: str) -> bool:
     """Whether a criterion scores units (filters, neurons, heads) and not single weights."""
     return "structure" in criterion.entry(name).traits
+
+
+def _check_rounds(name: str) -> None:
+    if criterion.entry(name).traits.get("rounds", 1) > 1:
+        raise UsageError(
+            f"{name}/{LIKE}...: {name} prunes in rounds, and the counts of another criterion are those of the last; "
+            f"take random/{LIKE}..."
+        )
 
 
 def looks_at_data(name: str, allocation: str = "global") -> bool:

@@ -34,7 +34,7 @@ from sparsebench.per_example import flatten, gradient_matrix, unflatten
 from sparsebench.registry import criterion, solver
 
 
-@criterion(needs="model", mode="eval", examples=512, second_order=True, paper="2302.14623")
+@criterion(needs="model", mode="eval", examples=512, second_order=True, moves_weights=True, paper="2302.14623")
 def chita(
     model: nn.Module,
     params: dict[str, Tensor],
@@ -70,7 +70,7 @@ def solve(
 ) -> tuple[Masks, dict[str, Tensor]]:
     """Masks and weights of the sparse minimum, ``(masks, {name: weight})``."""
     _check(ridge, iterations, stages)
-    if stages > 1 and (budget.pattern or budget.counts is not None):
+    if stages > 1 and (budget.n_of_m or budget.counts is not None):
         raise UsageError(f"stages={stages} needs densities in between, which {budget.allocation!r} has not: stages=1")
     masks, start = budget.masks, budget.masks.density
     for k in range(1, stages + 1):

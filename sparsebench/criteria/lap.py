@@ -26,7 +26,7 @@ from sparsebench.registry import criterion
 from sparsebench.wiring import Use, uses
 
 
-@criterion(needs="model", mode="eval", per_class=1, floor=1, paper="2002.04809")
+@criterion(needs="model", mode="eval", per_class=1, floor=1, dtype="float64", paper="2002.04809")
 def lap(model: nn.Module, params: dict[str, Tensor], batches: Iterable, loss: Callable) -> dict[str, Tensor]:
     batch = _first_example(next(iter(batches)))
     factors: dict[str, Tensor] = {}

@@ -37,6 +37,7 @@ CHUNK = 2**25
     allocation="uniform",
     allocations=("uniform", "uniform+", "erk", "igq", "global", "row", "N:M"),
     second_order=True,
+    moves_weights=True,
     dtype="float64",
     paper="2208.11580",
 )
@@ -170,8 +171,8 @@ def _places(before: Tensor, like: Tensor, budget: Budget) -> tuple[Tensor, Tenso
     Groups of N:M; the whole row otherwise, which may go to the end where its count follows from the costs.
     """
     index = torch.arange(before[0].numel(), device=before.device)
-    if budget.pattern:
-        m = budget.pattern[1]
+    if budget.n_of_m:
+        m = budget.n_of_m[1]
         place = torch.empty_like(index).scatter_(0, matrix(index.view(1, *before.shape[1:])).flatten(), index // m)
         alive, kept = (matrix(mask).unflatten(1, (-1, m)).sum(-1) for mask in (before, like))
         return place, alive - kept

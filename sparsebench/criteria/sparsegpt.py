@@ -36,6 +36,7 @@ from sparsebench.selection import top_k, top_k_rows
     allocation="uniform",
     allocations=("uniform", "uniform+", "erk", "igq", "global", "N:M"),
     second_order=True,
+    moves_weights=True,
     dtype="float64",
     paper="2301.00774",
 )
@@ -74,7 +75,7 @@ def solve(
         raise UsageError(f"block={block!r} counts columns pruned at a time and must be a whole number from 1: try 128")
 
     def prune_layer(name: str, weight: Tensor, moments: Tensor, like: Masks) -> tuple[Tensor, Tensor]:
-        groups, m = len(moments), budget.pattern and budget.pattern[1]
+        groups, m = len(moments), budget.n_of_m and budget.n_of_m[1]
         # Groups of N:M are consecutive input channels of one kernel position, so those columns must be neighbours.
         columns = torch.arange(moments.shape[-1], device=weight.device).view(1, *weight.shape[1:])
         order = (matrix(columns) if m else columns).flatten()

@@ -3,9 +3,9 @@
     score_i = sum over mini-batches of (dL/dz_i)^2,   z_i = 1: a factor on the unit's output after its batch norm
     dL/dz_i = sum over theta in which that output is linear of theta * dL/dtheta
 
-L is the mean loss of a mini-batch, so scores depend on how the data are cut into mini-batches, as published. One
-shot; the release averages scores with momentum 0.9 while it removes units step by step. One global ranking of raw
-scores. Source: Molchanov et al. 2019, arXiv:1906.10771 (eq. 8).
+L is the mean loss of a mini-batch, so scores depend on how the data are cut into mini-batches, as published (256 in
+a benchmark run). One shot; the release averages scores with momentum 0.9 while it removes units step by step. One
+global ranking of raw scores. Source: Molchanov et al. 2019, arXiv:1906.10771 (eq. 8).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sparsebench.registry import criterion
     needs="gradient",
     mode="eval",
     examples=2048,
+    batch=256,
     allocation="global",
     allocations=("global", "uniform"),
     regime="finetune",

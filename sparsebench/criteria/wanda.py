@@ -19,7 +19,9 @@ from sparsebench.masks import Masks
 from sparsebench.registry import criterion, solver
 
 
-@criterion(regime="oneshot", needs="model", mode="eval", examples=1024, allocation="row", paper="2306.11695")
+@criterion(
+    regime="oneshot", needs="model", mode="eval", examples=1024, allocation="row", dtype="float64", paper="2306.11695"
+)
 def wanda(model: nn.Module, params: dict[str, Tensor], batches: list, loss: Callable) -> dict[str, Tensor]:
     norms = feature_norms(model, params, batches, loss)
     return {name: weighted(p.detach(), norms[name]).to(p.dtype) for name, p in params.items()}

@@ -4,7 +4,7 @@
     version: 1
     title: ...
     tasks: [digits-mlp, ...]          # names, or mappings with a base task and changes
-    methods: [dense, magnitude@imp]
+    methods: [dense, magnitude@imp]   # or {method: bn_scale, tasks: [digits-resnet8]} for some of the tasks only
     sparsities: [0.75, 0.98]
     seeds: [0, 1, 2]
     defaults: {imp: {rate: 0.5}}      # arguments that method strings leave open
@@ -46,6 +46,8 @@ class Board:
     seeds: tuple[int, ...]
     defaults: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: str = ""
+    limits: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Method -> the only tasks it runs on."""
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -53,6 +55,8 @@ class Board:
         found: dict[str, Cell] = {}
         for t in self.tasks:
             for method in self.methods:
+                if t.name not in self.limits.get(method.name, (t.name,)):
+                    continue
                 for sparsity in self.sparsities_of(method):
                     for seed in self.seeds:
                         cell = Cell(t, method, sparsity, seed)
@@ -118,6 +122,7 @@ class Board:
             "seeds": list(self.seeds),
             "notes": self.notes,
             "fixed": {m.name: m.fixed_sparsity for m in self.methods if m.fixed_sparsity is not None},
+            "limits": {m.name: list(self.limits[m.name]) for m in self.methods if m.name in self.limits},
         }
 
 
@@ -170,6 +175,10 @@ def from_text(text: str, where: str) -> Board:
     order = sorted(content, key=lambda key: key != "defaults")
     board = Board(**{key: _read(key, content, where, lines[key]) for key in order})
     try:
+        board = replace(board, limits=_limits(content["methods"], board))
+    except UsageError as error:
+        raise UsageError(f"{where}, line {lines['methods']}: methods: {error}") from None
+    try:
         return board.checked()
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
@@ -183,7 +192,7 @@ def _read(key: str, content: dict, where: str, line: int) -> Any:
         if key == "tasks":
             return _tasks(value)
         if key == "methods":
-            return _with_dense([parse(str(m), content.get("defaults")) for m in value])
+            return _with_dense([parse(_method(m), content.get("defaults")) for m in value])
         if key == "sparsities":
             return _sparsities(value)
         if key == "seeds":
@@ -199,6 +208,25 @@ def _read(key: str, content: dict, where: str, line: int) -> Any:
         return value if key == "version" else str(value)
     except UsageError as error:
         raise UsageError(f"{where}, line {line}: {key}: {error}") from None
+
+
+def _method(value: Any) -> str:
+    """The method string of an entry, which may be a mapping with the tasks it is for."""
+    if isinstance(value, dict) and set(value) != {"method", "tasks"}:
+        raise UsageError(f"is {value!r}; a method, or {{method: ..., tasks: [...]}}, is wanted")
+    return str(value["method"] if isinstance(value, dict) else value)
+
+
+def _limits(values: list, board: Board) -> dict[str, tuple[str, ...]]:
+    """Canonical method -> its tasks, for those that are not for all."""
+    limits, known = {}, [t.name for t in board.tasks]
+    for value in values:
+        if isinstance(value, dict):
+            for name in value["tasks"]:
+                if name not in known:
+                    raise unknown("task", str(name), known, f"board {board.name!r} has {', '.join(known)}")
+            limits[parse(str(value["method"]), board.defaults).name] = tuple(map(str, value["tasks"]))
+    return limits
 
 
 def _tasks(values: list) -> tuple[Task, ...]:

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
+from sparsebench.allocation import kept_count
 from sparsebench.audit import audit
+from sparsebench.grid.cell import Cell
 from sparsebench.grid.jobs import CellJob, Context
 from sparsebench.grid.stages import Loaded, load_stage, task_data
 from sparsebench.grid.state import initial_net, logits, noise
@@ -17,6 +19,7 @@ from sparsebench.metrics.bias import bias
 from sparsebench.metrics.dead_neurons import dead_neuron_rates
 from sparsebench.metrics.flops import macs
 from sparsebench.metrics.quality import collapsed, quality
+from sparsebench.models.narrow import measures
 from sparsebench.provenance import provenance
 from sparsebench.record import Record
 from sparsebench.scope import scope_of
@@ -58,12 +61,12 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
         command=context.command,
     )
     verdicts = audit(
-        [*(note for report in chain for note in report["audit"]), *unit_count(whole, loaded, cell.sparsity, data)],
+        [note for report in chain for note in report["audit"]],
         net,
         masks,
         cell.sparsity,
         allocation=cell.method.scorer.allocation if cell.method.scorer else "global",
-        smaller=loaded.structure is not None or bool(loaded.arguments),
+        own_count=own_count(cell, whole, loaded, data),
         test_reads=reads,
         flagged=is_collapsed,
         should_be_flagged=by_chance or bool(masks and masks.emptied) or None in losses,
@@ -94,6 +97,7 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
             "curves": {"losses": losses},
             "provenance": where,
             "fingerprint": cell.method.fingerprint(),
+            "recalibrated": sum(report.get("recalibrated", 0) for report in chain),
             "audit": verdicts,
             "parents": list(job.chain),
         }
@@ -102,13 +106,17 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
     return record
 
 
-def unit_count(whole: torch.nn.Module, loaded: Loaded, sparsity: float, data) -> list[dict[str, Any]]:
-    """Rule 1 for a network whose units were removed: whole units, and the fewest that reach the sparsity."""
-    if loaded.structure is None:
-        return []
-    wrong = misses(whole, loaded.structure.to("cpu"), noise(data.input_shape), 1 - sparsity)
-    kept = scope_of(loaded.net).size
-    return [{"rule": 1, "passed": wrong is None, "detail": wrong or f"whole units, {kept} weights kept"}]
+def own_count(cell: Cell, whole: torch.nn.Module, loaded: Loaded, data) -> list[dict[str, Any]]:
+    """Rule 1 for a network that was made smaller: the fewest whole units were removed, or it is narrow enough."""
+    if loaded.structure is not None:
+        wrong = misses(whole, loaded.structure.to("cpu"), noise(data.input_shape), 1 - cell.sparsity)
+        kept = scope_of(loaded.net).size
+        return [{"rule": 1, "passed": wrong is None, "detail": wrong or f"whole units, {kept} weights kept"}]
+    if loaded.arguments:
+        unit, measure = measures(data.input_shape)[cell.method.regime_arguments["match"]]
+        size, allowed = measure(loaded.net), kept_count(1 - cell.sparsity, measure(whole))
+        return [{"rule": 1, "passed": size <= allowed, "detail": f"{size} {unit}, at most {allowed} asked"}]
+    return []
 
 
 def differences(mine: dict[str, Any], dense: dict[str, Any] | None) -> list[str]:

@@ -14,7 +14,7 @@ from sparsebench.batch_norm import reestimate
 from sparsebench.criteria import is_structured
 from sparsebench.functional import Pruning, pruning
 from sparsebench.grid.hardware import Hardware
-from sparsebench.grid.state import UNTOUCHED, State, fingerprint, initial_net, shuffled, top1, without_units
+from sparsebench.grid.state import UNTOUCHED, State, initial_net, shuffled, state_hash, top1, without_units
 from sparsebench.grid.store import Store
 from sparsebench.grid.training import scoring_data, train
 from sparsebench.masks import Masks
@@ -43,16 +43,17 @@ def _(phase: Train, state: State, store: Store, data, hardware: Hardware) -> Non
 
 @perform.register
 def _(phase: Prune, state: State, store: Store, data, hardware: Hardware) -> None:
-    before, began = fingerprint(state.net), time.perf_counter()
+    before, began = state_hash(state.net), time.perf_counter()
     result, notes = scored(state, phase, data)
     state.report["score_seconds"] += time.perf_counter() - began
     state.report["score_passes"] += result.passes
-    state.note(7, fingerprint(state.net) == before, UNTOUCHED)
+    state.note(7, state_hash(state.net) == before, UNTOUCHED)
     if is_structured(phase.scorer.criterion):
         take_out(state, result.masks, data)
     else:
         if state.masks is not None:
             state.note(3, result.masks.nested_in(state.masks), f"{result.masks.kept} kept within {state.masks.kept}")
+        state.before = {name: weight.detach().clone() for name, weight in scope_of(state.net).prunable.items()}
         result.apply(state.net)
         state.masks = result.masks
         notes += [f"layer {name} emptied" for name in state.masks.emptied]
@@ -81,7 +82,7 @@ def _(phase: Rewind, state: State, store: Store, data, hardware: Hardware) -> No
 @perform.register
 def _(phase: Shuffle, state: State, store: Store, data, hardware: Hardware) -> None:
     state.masks = shuffled(state.masks, state.seed)
-    state.masks.apply(state.net)
+    Pruning(state.masks, state.before).apply(state.net)
 
 
 @perform.register
@@ -104,7 +105,6 @@ def _(phase: Narrow, state: State, store: Store, data, hardware: Hardware) -> No
     )
     state.arguments = found.arguments
     state.net = fresh_net(state, data, hardware)
-    state.note(1, found.size <= found.allowed, f"{found.size} {found.unit}, at most {found.allowed} asked")
 
 
 def scored(state: State, phase: Prune, data) -> tuple[Pruning, list[str]]:

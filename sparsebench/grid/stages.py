@@ -47,8 +47,9 @@ def run_stage(stage: Stage, store: Store, hardware: Hardware) -> None:
 
 def audit_stage(state: State, keys: set[str], test_reads: int, hardware: Hardware) -> None:
     """Note what holds of every stage, whatever its phases: rules 4, 5 and 8."""
-    if state.masks is not None:
-        digests = digests_of_ranks(state.masks)
+    chosen = state.structure if state.masks is None else state.masks
+    if chosen is not None:
+        digests = digests_of_ranks(chosen)
         same = len(set(digests)) == 1 and len(digests) == hardware.devices
         state.note(4, same, f"{len(set(digests))} digest(s) on {len(digests)} of {hardware.devices} process(es)")
     odd = sorted(keys ^ set(state.net.state_dict()))

@@ -33,6 +33,8 @@ class State:
     """Units taken out of the network, in the shapes it had before."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Network arguments that are not the task's."""
+    before: dict[str, Tensor] = field(default_factory=dict)
+    """Prunable weights as they were before the last pruning of this stage."""
     start: float = 0.0
     """Share of the learning-rate schedule already behind (after a rewind to a later step)."""
     optimizer: dict[str, Any] | None = None
@@ -66,7 +68,7 @@ class State:
 UNTOUCHED = "weights, buffers, gradients, modes and random state after scoring equal those before"
 
 
-def fingerprint(net: nn.Module) -> str:
+def state_hash(net: nn.Module) -> str:
     """Hash of all that scoring must leave alone: weights, buffers, gradients, modes and torch's random state."""
     return tree.digest(
         {

@@ -186,19 +186,21 @@ def scoring_data(scorer: Scorer, data, seed: int) -> list:
         traits = criterion.entry(scorer.allocation.removeprefix(LIKE)).traits
     if "per_class" in traits:
         return data.per_class(traits["per_class"], seed)
+    if "batch" in traits:
+        x, y = (torch.cat(parts) for parts in zip(*data.probe(traits["examples"]), strict=True))
+        return list(zip(x.split(traits["batch"]), y.split(traits["batch"]), strict=True))
     if "examples" in traits:
         return data.probe(traits["examples"])
     return data.probe(2) if "structure" in traits else []
 
 
 def audit_pruner(state: State, pruner: Pruner, phase: Train) -> None:
+    state.report["score_seconds"] += pruner.score_seconds
+    state.report["score_passes"] += pruner.score_passes
     state.note(2, pruner.leaked == 0, f"{pruner.leaked} pruned entries of weights or optimiser state were not 0")
     kept = [entry["kept"] for entry in pruner.history]
     if isinstance(pruner, GradualPruner):
         state.note(7, pruner.untouched, UNTOUCHED)
-        report = state.report
-        report["score_seconds"] += pruner.score_seconds
-        report["score_passes"] += pruner.score_passes
         for text in pruner.notes:
             state.flag(text)
         state.note(3, all(e["nested"] for e in pruner.history), f"{len(kept)} nested updates")

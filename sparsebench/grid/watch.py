@@ -12,7 +12,7 @@ import torch
 
 from sparsebench import tree
 from sparsebench.callbacks import Pruner
-from sparsebench.grid.state import fingerprint
+from sparsebench.grid.state import state_hash
 from sparsebench.masks import Masks
 from sparsebench.snapshot import Snapshot, load_optimizer
 
@@ -91,7 +91,7 @@ def _moments(snapshot: dict[str, Any]) -> list[Any]:
 
 
 class GradualPruner(Pruner):
-    """A Pruner that watches its own scoring: is the network left as it was, are the scores finite, how long it takes.
+    """A Pruner that watches its own scoring: is the network left as it was, are the scores finite.
 
     Scores that are not finite are ranked last and noted, so that a diverged training ends as a collapsed
     cell with its numbers and not as a missing one.
@@ -101,14 +101,11 @@ class GradualPruner(Pruner):
         super().__init__(*args, **options)
         self.untouched = True
         self.notes = []
-        self.score_seconds, self.score_passes = 0.0, 0
 
     def _next_masks(self, trainer: L.Trainer, module: L.LightningModule, sparsity: float) -> Masks:
-        before, began = fingerprint(module), time.perf_counter()
+        before = state_hash(module)
         masks = super()._next_masks(trainer, module, sparsity)
-        self.score_seconds += time.perf_counter() - began
-        self.score_passes += 1
-        self.untouched &= fingerprint(module) == before
+        self.untouched &= state_hash(module) == before
         return masks
 
     def state_dict(self) -> dict[str, Any]:

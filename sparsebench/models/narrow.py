@@ -45,7 +45,7 @@ def narrowed(
     argument = entry.traits["width"]
     values = {**entry.params, **arguments}
     step = values[entry.traits["step"]] if "step" in entry.traits else 1
-    unit, measure = _measures(input_shape)[match]
+    unit, measure = measures(input_shape)[match]
 
     def size(width: Any) -> int:
         return measure(build(name, input_shape, classes, **{**arguments, argument: width}))
@@ -64,7 +64,8 @@ def narrowed(
     return Narrowed({argument: widths[low]}, size(widths[low]), allowed, unit)
 
 
-def _measures(input_shape: tuple[int, ...]) -> dict[str, tuple[str, Callable]]:
+def measures(input_shape: tuple[int, ...]) -> dict[str, tuple[str, Callable]]:
+    """What two networks can be equal in: its name, and how it is measured."""
     return {
         "params": ("prunable weights", lambda net: scope_of(net).size),
         "flops": ("multiply-accumulates", lambda net: macs(net, input_shape).dense),

@@ -13,7 +13,7 @@ from sparsebench.phases import Dynamic, Phase, Train
 from sparsebench.registry import regime
 
 
-@regime(criterion="none")
+@regime(criterion="none", scoring="gradient of the training batch, mean over processes, then its absolute value")
 def rigl(
     scorer: None,
     sparsity: float,

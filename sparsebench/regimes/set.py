@@ -11,7 +11,7 @@ from sparsebench.phases import Dynamic, Phase, Train
 from sparsebench.registry import regime
 
 
-@regime(name="set", criterion="none")
+@regime(name="set", criterion="none", scoring="random growth")
 def sparse_evolutionary(
     scorer: None,
     sparsity: float,

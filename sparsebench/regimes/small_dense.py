@@ -13,7 +13,7 @@ from sparsebench.phases import Narrow, Phase, Train
 from sparsebench.registry import regime
 
 
-@regime(criterion="none")
+@regime(criterion="none", count="the widest network with at most the share asked for")
 def small_dense(scorer: None, sparsity: float, *, match: str = "params") -> Iterator[Phase]:
     yield Narrow(sparsity, match)
     yield Train()

@@ -15,7 +15,7 @@ from sparsebench.phases import Latent, Phase, Train
 from sparsebench.registry import regime
 
 
-@regime(name="str", criterion="none")
+@regime(name="str", criterion="none", scoring="magnitude against learned thresholds")
 def soft_threshold_reparametrisation(
     scorer: None, sparsity: float, *, begin: float = 0.0, end: float = 0.75, every: int | None = None
 ) -> Iterator[Phase]:

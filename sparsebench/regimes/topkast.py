@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sparsebench.allocation import LIKE, split_allocation
-from sparsebench.errors import UsageError
 from sparsebench.phases import Latent, Phase, Train
 from sparsebench.registry import regime
 
 
-@regime(criterion="none")
+@regime(criterion="none", scoring="magnitude of the latent weights")
 def topkast(
     scorer: None,
     sparsity: float,
@@ -25,8 +23,4 @@ def topkast(
     every: int | None = None,
     allocation: str = "uniform",
 ) -> Iterator[Phase]:
-    if allocation.startswith(LIKE) or split_allocation(allocation)[1]:
-        raise UsageError(
-            f"topkast(allocation={allocation!r}): it needs a rule for any density, such as uniform, erk or global"
-        )
     yield Train(pruner=Latent("topkast", sparsity, allocation, every, {"extra": extra, "decay": decay}))

@@ -157,7 +157,10 @@ def overall(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str, Any]) 
     summary = summary.join(counts).join(ranks)
     summary["only"] = pd.Series(board.get("fixed", {}), dtype=float).reindex(summary.index)
     sparsities = summary["only"].isna().map({True: len(board["sparsities"]), False: 1})
-    summary["asked"] = len(board["tasks"]) * sparsities * len(board["seeds"])
+    limits = board.get("limits", {})
+    summary["tasks"] = [len(limits.get(method, board["tasks"])) for method in summary.index]
+    summary["asked"] = summary["tasks"] * sparsities * len(board["seeds"])
+    summary["tasks"] = summary["tasks"].where(summary["tasks"] < len(board["tasks"]))
     return summary.sort_values("rank", kind="stable").reset_index()
 
 
@@ -175,8 +178,10 @@ def unranked_reason(row: Mapping[str, Any] | pd.Series) -> str:
         return f"audit FAIL {row['audit_failed']}"
     if row["failed"]:
         return f"{row['failed']} failed"
-    if row["cells"] == row["asked"] and not np.isnan(row["only"]):
-        return f"{100 * row['only']:g} % only"
+    if row["cells"] == row["asked"] and not (np.isnan(row["only"]) and np.isnan(row["tasks"])):
+        tasks = "" if np.isnan(row["tasks"]) else f"{row['tasks']:.0f} task{'s' * (row['tasks'] > 1)}"
+        sparsity = "" if np.isnan(row["only"]) else f"{100 * row['only']:g} %"
+        return f"{', '.join(filter(None, (sparsity, tasks)))} only"
     return f"{row['cells']}/{row['asked']} cells"
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sparsebench.errors import UsageError
-from sparsebench.grid import perform
+from sparsebench.grid import perform, stages
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.load import load_cell
 from sparsebench.grid.state import logits
@@ -116,7 +116,7 @@ def test_a_narrow_network_that_is_too_large_fails_rule_1(tmp_path, monkeypatch):
 
     def wider(*args):
         found = original(*args)
-        return replace(found, size=found.allowed + 1)
+        return replace(found, arguments={"width": found.arguments["width"] + 1})
 
     monkeypatch.setattr(perform, "narrowed", wider)
     assert failed_rules(cells("small_dense", tmp_path)) == {1}
@@ -167,8 +167,9 @@ from sparsebench import criterion, solver
 METHODS = ["doubling@oneshot"]
 
 
-@criterion(needs="model", examples=64)
+@criterion(needs="model", examples=64, moves_weights=True)
 def doubling(model, params, batches, loss):
+    '''The absolute weight.'''
     return {name: weight.detach().abs() for name, weight in params.items()}
 
 
@@ -190,3 +191,29 @@ def test_a_users_solver_changes_the_weights_it_keeps(tmp_path):
     for name, mask in after.masks.items():
         assert torch.equal(after.net.get_parameter(name), 2 * weights[name] * mask)
     assert record["fingerprint"]["weights_kept"] == "changed by the criterion"
+
+
+def test_shuffled_masks_keep_the_weights_from_before_the_pruning(tmp_path):
+    """At initialisation, one shot: what is kept is not zero, and has its first value."""
+    result = run_inline(tiny_board("magnitude@oneshot+shuffle", sparsities=(0.8,), task=MLP), tmp_path)
+    dense, record = (
+        next(r.data for r in result.records.values() if (r.cell["method"] == "dense") == wanted) for wanted in (1, 0)
+    )
+    assert not failed_rules(record), record["audit"]
+    before, after = (load_cell(r, Store(tmp_path), Hardware()).loaded for r in (dense, record))
+    for name, mask in after.masks.items():
+        assert torch.equal(after.net.get_parameter(name), before.net.get_parameter(name) * mask)
+
+
+def test_ranks_that_removed_other_units_fail_rule_4(tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "digests_of_ranks", lambda masks: ["a", "b"])
+    assert failed_rules(cells("l1@finetune", tmp_path)) == {4}
+
+
+@pytest.mark.parametrize("method", ["wanda@oneshot", "woodfisher@finetune", "chita@finetune", "snip@finetune"])
+def test_a_diverged_network_is_flagged_and_not_lost(method, tmp_path):
+    task = MLP.replace("epochs: 3", "epochs: 3, rate: 1.0e+30, warmup: 0.0")
+    record = cells(method, tmp_path, task)
+    assert record["collapsed"]
+    assert {"scores not finite", "training loss not finite"} <= set(record["flags"])
+    assert record["sparsity"]["kept"] == round(0.5 * record["sparsity"]["prunable"])
