@@ -10,17 +10,18 @@ Why the two speed-ups differ: docs/why_not_faster.md.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from statistics import median, quantiles
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
-from torch.utils.benchmark import Timer
 
 from sparsebench.errors import UsageError
 from sparsebench.masks import Masks
@@ -149,7 +150,7 @@ def _times(
     modes = {module: module.training for net in networks.values() for module in net.modules()}
     try:
         for name, net in networks.items():
-            timers[name] = Timer("net(x)", globals={"net": net.eval(), "x": x}, num_threads=threads)
+            timers[name] = _timer()("net(x)", globals={"net": net.eval(), "x": x}, num_threads=threads)
         with torch.no_grad():
             for name, timer in timers.items():
                 # The first calls choose kernels and allocate; the second measurement tells how long one takes.
@@ -165,6 +166,19 @@ def _times(
         for module, training in modes.items():
             module.training = training
     return times
+
+
+@cache
+def _timer() -> type:
+    """torch's timer, whose import warns on machines without CUDA."""
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        from torch.utils.benchmark import Timer
+    finally:
+        logger.setLevel(level)
+    return Timer
 
 
 def _work(net: nn.Module, input_shape: tuple[int, ...]) -> int | None:
