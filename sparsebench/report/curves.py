@@ -112,9 +112,10 @@ def _present(table: pd.DataFrame, board: Mapping[str, Any]) -> tuple[list[str], 
 
 
 def _by_accuracy(table: pd.DataFrame, methods: list[str]) -> list[str]:
-    """The legend reads like the right end of the curves: best on top."""
-    means = table[table["method"].isin(methods)].groupby("method")["top1"].mean()
-    return list(means.sort_values(ascending=False, kind="stable").index)
+    """The legend reads like the right end of the curves: best on top, those with fewer points below."""
+    grouped = table[table["method"].isin(methods)].groupby("method")["top1"]
+    order = grouped.agg(["count", "mean"]).sort_values(["count", "mean"], ascending=False, kind="stable")
+    return list(order.index)
 
 
 def _accuracy_line(axes: Axes, line: pd.DataFrame, shift: float, style) -> None:
