@@ -51,18 +51,7 @@ def scores(
     seed: int = 0,
     **arguments: Any,
 ) -> dict[str, Tensor]:
-    """Raw scores of every prunable weight, larger = keep.
-
-    Args:
-        name: a criterion, see ``sparsebench list methods``.
-        data: batches ``(x, y)``; needed by criteria that look at the loss.
-        loss: ``loss(model, batch) -> scalar``, mean over the batch; default cross-entropy.
-        seed: of the generator of random criteria; equal seeds give equal scores on all devices and ranks.
-        arguments: the criterion's own, such as ``temperature=100``.
-
-    Returns:
-        One tensor a prunable parameter, of its shape. The model's weights, buffers, gradients, modes and
-        the random state are as before.
+    """Raw scores of every prunable weight by a criterion of single weights; arguments as in ``functional.scores``.
 
     Raises:
         UsageError: unknown criterion or argument, data missing, a weight the loss does not depend on, or a

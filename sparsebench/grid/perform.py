@@ -67,9 +67,9 @@ def _(phase: Rewind, state: State, store: Store, data, hardware: Hardware) -> No
     point = state.stage.rewind_point
     state.net = fresh_net(state, data, hardware)
     if point:
+        expected = store.stage_report(point)["final_digest"]  # checks the files before they are read
         state.net.load_state_dict(load_file(store.stage(point) / "weights.safetensors"))
         state.optimizer = tree.load(store.stage(point) / "optimizer.safetensors")
-        expected = store.stage_report(point)["final_digest"]
     else:
         expected = initial_digest(state, store)
         state.optimizer = None

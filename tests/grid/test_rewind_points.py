@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import lightning as L
 import pytest
 import torch
@@ -189,3 +191,20 @@ def test_shuffle_keeps_the_counts_of_layers_and_moves_the_weights(tmp_path, monk
 def test_fine_tuning_holds_a_constant_share_of_the_peak(tmp_path, monkeypatch):
     board, _, seen = watched("magnitude@finetune", tmp_path, monkeypatch)
     assert seen[-1]["rates"] == pytest.approx([0.1 * board.tasks[0].recipe.rate] * len(seen[-1]["rates"]))
+
+
+def test_a_damaged_rewind_point_is_set_aside_and_computed_again(tmp_path):
+    board = tiny_board("magnitude@imp(rewind=0.34)", sparsities=(0.75,), task=RESNET)
+    whole = run_inline(board, tmp_path)
+    cell = next(c for c in board.cells if not c.method.is_dense)
+    planned = plan(board.cells)
+    point = next(planned.stages[s].rewind_point for s in planned.chains[cell.id] if planned.stages[s].rewind_point)
+    store = Store(tmp_path)
+    weights = store.stage(point) / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    (store.records / f"{cell.id}.json").unlink()
+    shutil.rmtree(store.stage(planned.chains[cell.id][-1]))
+    again = run_inline(board, tmp_path)
+    assert not again.failed
+    assert again.records[cell.id].data["metrics"] == whole.records[cell.id].data["metrics"]
+    assert any("damaged" in note for note in again.notes)
