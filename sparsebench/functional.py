@@ -215,8 +215,10 @@ def _solved(
             return Pruning(masks, {n: w.clone() for n, w in weights.items()})
         raise NonFiniteScore(f"{name}: new weights are not finite")
     except (NonFiniteScore, torch.linalg.LinAlgError) as error:
+        if notes is None and isinstance(error, NonFiniteScore):
+            raise
         if notes is None:
-            raise UsageError(f"{name} cannot be solved, its numbers are not finite or overflow ({error})") from error
+            raise NonFiniteScore(f"{name} cannot be solved, its numbers are not finite or overflow: {error}") from error
         notes.append("scores not finite")
         return Pruning(budget.select({n: torch.zeros_like(p) for n, p in scope.prunable.items()}))
 
