@@ -27,9 +27,7 @@ from sparsebench.registry import criterion
     paper="1906.10771",
 )
 def taylor(rows: Tensor, grad_rows: Tensor) -> Tensor:
-    """Of one mini-batch.
-
-    >>> from torch import tensor
+    """>>> from torch import tensor
     >>> taylor(tensor([[1.0, 2.0], [1.0, 1.0]]), tensor([[3.0, -1.0], [1.0, -1.0]]))
     tensor([1., 0.])
     """
