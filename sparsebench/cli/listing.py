@@ -38,7 +38,9 @@ def _methods() -> Iterator[dict]:
     yield from _entries("allocations", allocation)
     yield _row("allocations", "like:NAME", "The layer counts that another criterion's global ranking would give.")
     yield _row("patterns", "N:M", "N of every M consecutive inputs, such as 2:4; one sparsity, 1 - N/M.")
-    yield _row("patterns", "blockRxC", "Whole blocks, such as block4x4; behind a rule (uniform/block4x4) in each tensor.")
+    yield _row(
+        "patterns", "blockRxC", "Whole blocks, such as block4x4; behind a rule (uniform/block4x4) in each tensor."
+    )
     yield from _entries("regimes", regime)
     yield from _entries("modifiers", modifier)
 
