@@ -125,7 +125,7 @@ def scores(
     """
     split_method(name, arguments)
     if not is_structured(name):
-        return scoring.scores(model, name, data, loss=loss, scope=scope, seed=seed, **arguments)
+        return scoring.weight_scores(model, name, data, loss=loss, scope=scope, seed=seed, **arguments)
     from sparsebench.structured import unit_groups, unit_scores
 
     _no_scope(name, scope)
@@ -185,7 +185,7 @@ def pruning(
         start, end = masks.density, 1 - sparsity
         for k in range(1, rounds + 1):
             density = end if k == rounds else start * (end / start) ** (k / rounds)
-            raw = scoring.scores(model, name, scope=scope, **options)
+            raw = scoring.weight_scores(model, name, scope=scope, **options)
             raw = {n: -s for n, s in raw.items()} if invert else raw
             budget = replace(budget, density=density, masks=masks)
             masks = budget.select(raw if notes is None else _rank_last(raw, notes))

@@ -41,7 +41,7 @@ def cross_entropy(model: Callable, batch: tuple[Tensor, Tensor]) -> Tensor:
     return _cross_entropy(model(x), y)
 
 
-def scores(
+def weight_scores(
     model: nn.Module,
     name: str,
     data: Iterable | None = None,
@@ -58,7 +58,7 @@ def scores(
             score that has not its weight's shape.
 
     >>> net = nn.Linear(2, 1, bias=False)
-    >>> bool((scores(net, "magnitude")["weight"] == net.weight.abs()).all())
+    >>> bool((weight_scores(net, "magnitude")["weight"] == net.weight.abs()).all())
     True
     """
     entry = criterion.entry(name)

@@ -11,9 +11,10 @@ from torch import nn
 
 from sparsebench.criteria import is_structured
 from sparsebench.errors import UsageError
+from sparsebench.functional import scores
 from sparsebench.registry import criterion
 from sparsebench.scope import scope_of
-from sparsebench.scoring import cross_entropy, mean_gradients, scores
+from sparsebench.scoring import cross_entropy, mean_gradients
 from sparsebench.snapshot import state_digest
 
 

@@ -21,7 +21,6 @@ class Narrowed:
     arguments: dict[str, Any]
     size: int
     allowed: int
-    unit: str
 
 
 def narrowed(
@@ -61,7 +60,7 @@ def narrowed(
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if size(widths[middle]) <= allowed else (low, middle - 1)
-    return Narrowed({argument: widths[low]}, size(widths[low]), allowed, unit)
+    return Narrowed({argument: widths[low]}, size(widths[low]), allowed)
 
 
 def measures(input_shape: tuple[int, ...]) -> dict[str, tuple[str, Callable]]:

@@ -14,11 +14,10 @@ from sparsebench.allocation import allocation
 from sparsebench.audit import exact_count
 from sparsebench.criteria import is_structured, split_method
 from sparsebench.errors import UsageError
-from sparsebench.functional import pruning
+from sparsebench.functional import pruning, scores
 from sparsebench.masks import Masks
 from sparsebench.registry import criterion
 from sparsebench.scope import scope_of
-from sparsebench.scoring import scores
 from sparsebench.selection import select
 from tests.networks import NETWORKS, batches, network
 

@@ -12,8 +12,8 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
+from sparsebench.functional import scores
 from sparsebench.scope import scope_of
-from sparsebench.scoring import scores
 from tests.networks import NETWORKS, batches, network
 
 KINDS = pytest.mark.parametrize("kind", NETWORKS)

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from sparsebench.criteria.lap import lookahead
+from sparsebench.functional import scores
 from sparsebench.scope import scope_of
-from sparsebench.scoring import scores
 from sparsebench.selection import select
 from tests.networks import NETWORKS, batches, network
 
