@@ -87,7 +87,7 @@ def prune(
         take_out(model, result.masks, scoring.example(data, model))
     else:
         result.apply(model)
-    if criterion.entry(name).traits.get("regime") == "oneshot":
+    if data is not None and criterion.entry(name).traits.get("regime") == "oneshot":
         reestimate(model, data, loss or scoring.cross_entropy)
     return result.masks
 

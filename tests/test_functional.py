@@ -15,6 +15,7 @@ from sparsebench.criteria import is_structured
 from sparsebench.errors import UsageError
 from sparsebench.functional import pruning
 from sparsebench.masks import Masks
+from sparsebench.methods import register
 from sparsebench.registry import criterion, solver
 from sparsebench.selection import NonFiniteScore
 
@@ -166,6 +167,16 @@ def test_one_shot_criteria_estimate_batch_norm_anew():
     (x, _), *_ = data()
     sparsebench.prune(net, "wanda", sparsity=0.5, data=data())
     torch.testing.assert_close(net[1].running_mean, net[0](x).mean(0))
+
+
+def test_a_users_one_shot_criterion_may_do_without_data(net, tmp_path, monkeypatch):
+    monkeypatch.setattr(criterion, "_added", dict(criterion._added))
+    (tmp_path / "mine.py").write_text(
+        "from sparsebench import criterion\n\n\n@criterion(needs='weight', regime='oneshot')\n"
+        "def plainly(weight):\n    'The absolute weight.'\n    return weight.abs()\n"
+    )
+    register(str(tmp_path / "mine.py"))
+    assert sparsebench.prune(net, "plainly", sparsity=0.5).kept == 150
 
 
 @pytest.mark.parametrize(
