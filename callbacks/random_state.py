@@ -9,19 +9,28 @@ import lightning as L
 import numpy
 import torch
 
+from sparsebench.ranks import gather, rank, world
+
 
 class RandomState(L.Callback):
     """Carries the states of Python's, NumPy's and torch's generators in checkpoints.
 
     Dropout, shuffling and augmentation of a run resumed at an epoch boundary then equal those of an
-    uninterrupted one, bit for bit on one machine. A checkpoint holds the states of rank 0, which all ranks
-    take up: of several processes, only what is seeded by rank (or not random) continues exactly.
+    uninterrupted one, bit for bit on one machine. A checkpoint holds the states of all ranks, so all of them must
+    save it, as Lightning does; resumed on another number of ranks, they begin with those of rank 0.
     """
 
     def __init__(self) -> None:
         self._restored: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
+        return {"ranks": gather(self._now())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        states = state["ranks"]
+        self._restored = states[rank() if len(states) == world() else 0]
+
+    def _now(self) -> dict[str, Any]:
         kind, keys, *rest = numpy.random.get_state()
         version, internal, gauss = random.getstate()
         return {
@@ -30,9 +39,6 @@ class RandomState(L.Callback):
             "numpy": [kind, torch.from_numpy(keys.astype("int64")), *rest],
             "python": [version, list(internal), gauss],
         }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._restored = state
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Later is too late: the first iterator over the training data draws its seed before ``on_train_start``.

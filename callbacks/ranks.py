@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sparsebench.errors import SparsebenchError
 from sparsebench.masks import Masks
+from sparsebench.ranks import gather, several
 
 
 class RanksDiffer(SparsebenchError):
@@ -28,8 +29,7 @@ def agree(masks: Masks) -> Masks:
     dist.broadcast(flat, src=0)
     parts = flat.bool().split([m.numel() for m in masks.values()])
     agreed = Masks({name: part.view(masks[name].shape) for name, part in zip(masks, parts, strict=True)})
-    digests = [None] * dist.get_world_size()
-    dist.all_gather_object(digests, agreed.digest())
+    digests = gather(agreed.digest())
     if len(set(digests)) > 1:
         raise RanksDiffer(f"masks differ between ranks after a broadcast: {digests}")
     return agreed
@@ -41,8 +41,3 @@ def rank_zeros(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for tensor in tensors.values():
             dist.broadcast(tensor, src=0)
     return dict(tensors)
-
-
-def several() -> bool:
-    """Whether this is one of several processes of a run."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

@@ -40,6 +40,7 @@ def audit(
     allocation: str = "global",
     own_count: Sequence[dict[str, Any]] = (),
     test_reads: int,
+    test_images: tuple[int, int],
     flagged: bool,
     should_be_flagged: bool,
     differences: list[str],
@@ -47,11 +48,13 @@ def audit(
     """One verdict a rule, in order: passed only if every note and check of it passed.
 
     ``allocation`` says by which count the masks go. ``own_count``: rule 1 of a network that was made smaller, which has
-    no masks.
+    no masks. ``test_images``: how many were counted, and how many there are.
     """
+    counted, images = test_images
     found = [*notes, *(own_count or _finished(net, masks, sparsity, allocation))]
     found += [
         {"rule": 8, "passed": test_reads == 1, "detail": f"test set read {test_reads} time(s), after the last step"},
+        {"rule": 8, "passed": counted == images, "detail": f"{counted} of {images} test images counted, each once"},
         {"rule": 9, "passed": flagged or not should_be_flagged, "detail": "collapsed" if flagged else "not collapsed"},
         {"rule": 10, "passed": not differences, "detail": ", ".join(differences) or "as the dense row"},
     ]

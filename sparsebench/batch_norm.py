@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sparsebench.errors import UsageError
+from sparsebench.ranks import several
 from sparsebench.scoring import Loss, cross_entropy, untouched
 
 
@@ -48,7 +49,7 @@ def reestimate(model: nn.Module, batches: Iterable[Any], loss: Loss = cross_entr
             handle.remove()
     if not ran:
         raise UsageError("no batches to re-estimate batch norm on: data is empty (a generator that was used up?)")
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+    if several():
         for total in sums.values():
             dist.all_reduce(total)
     called = {norm: total for norm, total in sums.items() if total[0, 0] > 0}

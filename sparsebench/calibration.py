@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from sparsebench.errors import UsageError
+from sparsebench.ranks import several
 from sparsebench.scoring import Loss
 from sparsebench.trace import Trace, attention_arguments, take
 from sparsebench.unfold import patches
@@ -141,7 +142,7 @@ def _sums(
     if due is None:
         raise UsageError("no batches to calibrate on: data is empty (a generator that was used up?)")
     sums = {name: (totals[name], totals[name].new_tensor(counts[name])) for name in params}
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+    if several():
         for pair in sums.values():
             for tensor in pair:
                 dist.all_reduce(tensor)

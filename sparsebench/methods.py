@@ -12,6 +12,7 @@ import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import isclose
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from sparsebench.criteria import check_types, default_allocation, split_method
 from sparsebench.errors import UsageError, unknown
 from sparsebench.fingerprint import fingerprint
 from sparsebench.patterns import NM
-from sparsebench.phases import Phase, Scorer
+from sparsebench.phases import Phase, Scorer, describe
+from sparsebench.protocol import canonical
 from sparsebench.registry import Entry, criterion, import_file, modifier, regime, solver
 from sparsebench.sensible import check_arguments, check_moving, check_phases, check_regime
 
@@ -60,11 +62,26 @@ class Method:
         Raises:
             UsageError: N:M weights would pass through another sparsity than their own.
         """
-        phases = list(regime.get(self.regime)(self.scorer, sparsity, **self.regime_arguments))
-        for name, arguments in self.modifiers:
-            phases = modifier.get(name)(phases, **arguments)
-        check_phases(self.name, phases)
-        return phases
+        return [phase for phase, _ in self.steps(sparsity)]
+
+    def steps(self, sparsity: float) -> tuple[tuple[Phase, str], ...]:
+        """Each phase and its description as canonical JSON; worked out once for all tasks and seeds."""
+        key = repr(sparsity)  # 0 and 0.0 are equal and written differently
+        if key not in self._steps:
+            phases = list(regime.get(self.regime)(self.scorer, sparsity, **self.regime_arguments))
+            for name, arguments in self.modifiers:
+                phases = modifier.get(name)(phases, **arguments)
+            check_phases(self.name, phases)
+            self._steps[key] = tuple((phase, canonical(describe(phase))) for phase in phases)
+        return self._steps[key]
+
+    @cached_property
+    def _steps(self) -> dict[str, tuple[tuple[Phase, str], ...]]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the steps: a job that is sent to a worker stays small."""
+        return {name: value for name, value in vars(self).items() if name != "_steps"}
 
     def fingerprint(self) -> dict[str, Any]:
         """The choices that papers leave out, see ``sparsebench.fingerprint``."""

@@ -22,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from sparsebench.errors import UsageError
+from sparsebench.ranks import several
 from sparsebench.scoring import Loss, gradients, mean_over_examples
 
 MEMORY = 2**28
@@ -109,7 +110,7 @@ def gradient_matrix(
         filled += n
         if filled == share:
             break
-    if dist.is_available() and dist.is_initialized():
+    if several():
         dist.all_reduce(rows)
     return rows
 
@@ -178,7 +179,7 @@ def _one_by_one(model: nn.Module, params: dict[str, Tensor], loss: Loss, join: C
 
 def _share_of_rows(examples: int, limit: int, params: dict[str, Tensor]) -> tuple[int, int, int]:
     """How many rows this rank gives, how many the ranks before it do, and how many there are."""
-    if not (dist.is_available() and dist.is_initialized()):
+    if not several():
         return min(examples, limit), 0, min(examples, limit)
     rank, ranks = dist.get_rank(), dist.get_world_size()
     counts = torch.zeros(ranks, dtype=torch.long, device=next(iter(params.values())).device)

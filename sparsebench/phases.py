@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from sparsebench.errors import UsageError
 
@@ -126,6 +127,31 @@ def describe(phase: Phase) -> dict[str, Any]:
     if isinstance(phase, Train) and phase.pruner:
         described["pruner"] = {"kind": type(phase.pruner).__name__, **described["pruner"]}
     return described
+
+
+def phase_of(described: Mapping[str, Any]) -> Phase:
+    """The phase that ``describe`` described, as it stands in a record.
+
+    Raises:
+        UsageError: a phase, or a field of one, that this version does not have.
+
+    >>> phase_of({"phase": "Rewind", "to": 0.1})
+    Rewind(to=0.1)
+    """
+    fields = dict(described)
+    try:
+        kind = {phase.__name__: phase for phase in get_args(Phase)}[fields.pop("phase")]
+        if fields.get("pruner"):
+            pruner = dict(fields["pruner"])
+            pruners = {p.__name__: p for p in (Gradual, Dynamic, Latent)}
+            fields["pruner"] = pruners[pruner.pop("kind")](**_with_scorer(pruner))
+        return kind(**_with_scorer(fields))
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"phase {dict(described)!r} is not one that this version has ({error})") from None
+
+
+def _with_scorer(fields: dict[str, Any]) -> dict[str, Any]:
+    return {**fields, "scorer": Scorer(**fields["scorer"])} if "scorer" in fields else fields
 
 
 def _without_defaults(items: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def _fixed() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {package: _version(package) for package in PACKAGES},
         "hardware": hardware(),
+        "instructions": instructions(),
         "system": f"{platform.system()} {platform.machine()}",
     }
 
@@ -54,6 +55,13 @@ def hardware() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def instructions() -> str:
+    """The processor's instruction set that torch uses: sums in another order round otherwise."""
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability()
 
 
 def _version(package: str) -> str | None:

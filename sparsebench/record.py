@@ -16,6 +16,7 @@ from typing import Any
 
 from sparsebench.errors import SparsebenchError
 from sparsebench.files import write_atomic
+from sparsebench.protocol import canonical
 
 SCHEMA = 1
 """The newest record layout this version reads; added fields do not raise it, changed meanings do."""
@@ -64,8 +65,13 @@ class Record:
             raise CorruptRecord(path, f"cannot be read ({error.strerror})") from error
         except ValueError as error:
             raise CorruptRecord(path, f"not a JSON file ({error})") from error
-        _validate(data, path)
-        if data.get("digest") != digest(data):
+        try:
+            found = digest(data) if isinstance(data, Mapping) else None
+        except ValueError:
+            found = None
+        # What was parsed and written again holds nothing that JSON cannot: the walk that would name it is spared.
+        _validate(data, path, storable=found is not None)
+        if data.get("digest") != found:
             raise CorruptRecord(path, "changed since it was written (digest differs): run the cell again")
         return cls(data)
 
@@ -115,11 +121,16 @@ def load_all(folder: str | Path) -> tuple[list[Record], list[CorruptRecord]]:
             record = Record.load(path)
             first = seen.setdefault(record.data["cell_id"], path)
             if first is not path:
-                raise CorruptRecord(path, f"the same cell as {first}: delete one of them")
+                raise copied(path, first)
             records.append(record)
         except CorruptRecord as error:
             corrupt.append(error)
     return records, corrupt
+
+
+def copied(path: Path, first: Path) -> CorruptRecord:
+    """Why the second file of a cell is left out."""
+    return CorruptRecord(path, f"the same cell as {first}: delete one of them")
 
 
 def record_path(results: str | Path, board: str, method: str, cell_id: str) -> Path:
@@ -132,23 +143,28 @@ def record_path(results: str | Path, board: str, method: str, cell_id: str) -> P
 
 
 def digest(data: Mapping[str, Any]) -> str:
-    """sha256 of the canonical JSON (sorted keys, no spaces) without the field ``digest`` itself."""
+    """sha256 of the canonical JSON (sorted keys, no spaces) without the field ``digest`` itself.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
     rest = {key: value for key, value in data.items() if key != "digest"}
-    return sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return sha256(canonical(rest).encode()).hexdigest()
 
 
-def _validate(data: Any, path: str | Path) -> None:
-    why = next(_faults(data), None)
+def _validate(data: Any, path: str | Path, storable: bool = False) -> None:
+    why = next(_faults(data, storable), None)
     if why:
         raise CorruptRecord(path, why)
 
 
-def _faults(data: Any) -> Iterator[str]:
+def _faults(data: Any, storable: bool) -> Iterator[str]:
     """What is wrong with a record, the most basic first."""
     if not isinstance(data, Mapping):
         yield "not a record: the file does not hold a JSON object"
         return
-    yield from _unstorable(data, "")
+    if not storable:
+        yield from _unstorable(data, "")
     if type(data.get("schema")) is int and data["schema"] > SCHEMA:
         yield f"schema {data['schema']} is newer than the newest read here ({SCHEMA}): upgrade sparsebench"
     yield from _mistyped(data, _ALWAYS)

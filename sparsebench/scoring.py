@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy as _cross_entropy
 from torch.utils._pytree import tree_map
 
 from sparsebench.errors import UsageError
+from sparsebench.ranks import several
 from sparsebench.registry import criterion
 from sparsebench.scope import Scope, scope_of
 
@@ -156,7 +157,7 @@ def mean_over_examples(function: Callable[[Any], Iterable[Tensor]], batches: Ite
         examples += n
     if not examples:
         raise UsageError(NO_BATCHES)
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+    if several():
         count = torch.tensor(float(examples), device=total[0].device)
         for tensor in (*total, count):
             dist.all_reduce(tensor)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from sparsebench.errors import UsageError, unknown
+from sparsebench.protocol import canonical
 from sparsebench.recipe import Recipe
 
 
@@ -22,6 +24,11 @@ class Task:
     def settings(self) -> dict[str, Any]:
         """Everything that changes a number, as JSON."""
         return asdict(self)
+
+    @cached_property
+    def text(self) -> str:
+        """The settings as canonical JSON, written once for all cells."""
+        return canonical(self.settings())
 
 
 _DIGITS_SGD = Recipe(epochs=12, rate=0.1, nesterov=True, warmup=0.3, augment="none", mask_every=5)

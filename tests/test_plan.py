@@ -47,6 +47,16 @@ def test_levels_of_an_iterative_method_share_one_trajectory():
     assert whole.trainings == 1 + 4
 
 
+def test_stages_that_do_the_same_after_different_pasts_are_two():
+    """Both end with: prune to 75 %, rewind, train; one was at 50 % before."""
+    slow, fast = cell("magnitude@imp(rate=0.5)", 0.75), cell("magnitude@imp(rate=0.75)", 0.75)
+    whole = planned(slow, fast)
+    last = [whole.stages[whole.chains[c.id][-1]] for c in (slow, fast)]
+    assert last[0].phases == last[1].phases
+    assert last[0].id != last[1].id
+    assert whole.trainings == 1 + 2 + 1
+
+
 def test_a_rewind_point_is_a_stage_of_its_own_and_shared():
     whole = planned(cell("magnitude@imp(rate=0.5,rewind=0.1)", 0.75), cell("lamp@imp(rate=0.5,rewind=0.1)", 0.75))
     points = {s.rewind_point for s in whole.stages.values() if s.rewind_point}

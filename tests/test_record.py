@@ -61,6 +61,17 @@ def test_an_edited_number_is_noticed(tmp_path, old, new):
         Record.load(path)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("cell.seed", 7), ("cell.method", "lamp@imp"), ("metrics.top1", 0.5), ("audit", []), ("provenance.commit", "0")],
+)
+def test_whatever_is_edited_in_a_new_record_is_noticed(data, tmp_path, field, value):
+    path = Record(data).save(tmp_path / "r.json")
+    write_atomic(path, json.dumps(edited(json.loads(path.read_text()), field, value)))
+    with pytest.raises(CorruptRecord, match="changed since it was written"):
+        Record.load(path)
+
+
 def test_a_removed_digest_is_noticed(data, tmp_path):
     del data["digest"]
     path = write_atomic(tmp_path / "r.json", json.dumps(data))

@@ -116,6 +116,7 @@ def test_a_vision_transformer_keeps_tokens_and_positions():
     assert {"class_token", "position"} <= set(scope.excluded)
     assert {"patch_embedding.weight", "blocks.0.attention.qkv.weight", "classifier.weight"} <= set(scope.prunable)
     assert all(reason == "bias" or "norm" in reason for n, reason in scope.excluded.items() if "." in n)
+    assert all(weight.dim() > 1 for weight in scope.prunable.values()), "scales of layer norms are vectors"
 
 
 def test_refusals_name_what_is_wrong():

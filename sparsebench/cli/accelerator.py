@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from sparsebench.errors import UsageError
+from sparsebench.grid.hardware import visible_gpus
 
 
 def choose_accelerator(asked: str) -> str:
@@ -23,8 +21,4 @@ def choose_accelerator(asked: str) -> str:
 
 
 def count_gpus() -> int:
-    """NVIDIA GPUs, without importing torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([v for v in visible.split(",") if v.strip() and v.strip() != "-1"])
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    return len(visible_gpus())

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser, Namespace
 
 from sparsebench.errors import UsageError, unknown
+from sparsebench.launchers import LAUNCHERS
 
 KINDS = ("methods", "tasks", "models", "datasets", "boards")
 
@@ -18,7 +19,7 @@ class Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         text = " ".join(line.strip() for line in str(message).splitlines())
         text = re.sub(r'Parser key "(\w+)"(?: element \d+)?:', r"--\1:", text)
-        text = re.sub(r"(?:run|status|report|list|show|export|latency)\.(\w+)", r"\1", text)
+        text = re.sub(r"(?:run|status|report|list|show|export|latency|rerun|verify)\.(\w+)", r"\1", text)
         text = re.sub(r"Expected a <class '(\w+)'>. Got value:", r"expected \1, got", text)
         text = re.sub(r"arguments are required: (?=to\b)", "arguments are required: --", text)
         text = re.sub(r"--[a-z_]+", lambda option: option[0].replace("_", "-"), text)
@@ -55,6 +56,8 @@ def build() -> tuple[Parser, dict[str, Parser]]:
         "show": _show(),
         "export": _export(),
         "latency": _latency(),
+        "rerun": _rerun(),
+        "verify": _verify(),
     }
     group = parser.add_subcommands(required=True, metavar="COMMAND")
     for name, command in commands.items():
@@ -68,9 +71,16 @@ def _run() -> Parser:
     p.add_argument("--tasks", type=str, nargs="+", help="these tasks of the board only")
     p.add_argument("--seeds", type=int, nargs="+", help="these of the board's seeds only")
     p.add_argument("--sparsities", type=float, nargs="+", help="these of the board's sparsities only")
-    p.add_argument("--workers", type=int, help="worker processes (default: one a CPU core, one a GPU)")
-    p.add_argument("--launcher", type=str, default="local", help="local (worker processes) or inline (this process)")
-    p.add_argument("--threads", type=int, default=1, help="CPU threads of a worker")
+    p.add_argument("--workers", type=int, help="jobs at a time (default: one a CPU core, --per-device a GPU)")
+    p.add_argument("--launcher", type=str, default="local", help="|".join(LAUNCHERS))
+    p.add_argument("--devices", type=int, default=1, help="devices of a node that train a cell together (DDP)")
+    p.add_argument("--nodes", type=int, default=1, help="nodes that train a cell together (torchrun, slurm)")
+    p.add_argument("--per-device", type=int, default=1, help="jobs that share a GPU")
+    p.add_argument("--time-limit", type=float, help="seconds after which a job is stopped and reported")
+    p.add_argument("--slurm", type=str, nargs="+", help="KEY=VALUE of submitit: partition=gpu time=4:00:00 ...")
+    p.add_argument("--detach", action="store_true", help="leave after submitting to Slurm; a second job publishes")
+    p.add_argument("--attach", type=str, help="watch this Slurm run, and publish, instead of submitting one")
+    p.add_argument("--threads", type=int, default=1, help="CPU threads of a process")
     p.add_argument("--data", type=str, help="folder of the data sets (default: $SPARSEBENCH_DATA, else ./data)")
     p.add_argument("--download", action="store_true", help="fetch a missing data set")
     p.add_argument("--accelerator", type=str, default="auto", help="cpu, gpu or auto")
@@ -121,6 +131,32 @@ def _latency() -> Parser:
     _folders(p)
     p.add_argument("--data", type=str, help="folder of the data sets (default: $SPARSEBENCH_DATA, else ./data)")
     p.add_argument("--json", action="store_true", help="as JSON")
+    return p
+
+
+def _rerun() -> Parser:
+    p = Parser(prog="sparsebench rerun", description="compute a cell anew from its record alone and compare")
+    p.add_argument("record", type=str, help="a record's file, or its cell id (or the beginning)")
+    p.add_argument("--methods", type=str, nargs="+", help="files of your own methods, such as my_method.py")
+    p.add_argument("--keep", type=str, help="compute in this new folder and keep it; a killed rerun goes on from there")
+    p.add_argument("--threads", type=int, help="CPU threads (default: as recorded)")
+    p.add_argument("--accelerator", type=str, help="cpu, gpu or auto (default: as recorded, where there is one)")
+    p.add_argument("--workers", type=int, default=1, help="worker processes")
+    p.add_argument("--launcher", type=str, default="local", help="local (worker processes) or inline (this process)")
+    p.add_argument("--data", type=str, help="folder of the data sets (default: $SPARSEBENCH_DATA, else ./data)")
+    p.add_argument("--download", action="store_true", help="fetch a missing data set")
+    _folders(p)
+    p.add_argument("--json", action="store_true", help="as JSON")
+    return p
+
+
+def _verify() -> Parser:
+    p = Parser(prog="sparsebench verify", description="check stored stages and records against each other")
+    p.add_argument("folder", type=str, help="a store (.sparsebench) or a folder of records (results, results/quick)")
+    p.add_argument("--store", type=str, help="with a folder of records: the store of the networks behind them")
+    p.add_argument("--measure", action="store_true", help="run every stored network on the test split again")
+    p.add_argument("--data", type=str, help="folder of the data sets (default: $SPARSEBENCH_DATA, else ./data)")
+    p.add_argument("--json", action="store_true", help="every check, as JSON")
     return p
 
 

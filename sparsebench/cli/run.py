@@ -9,14 +9,19 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 from sparsebench.cli.accelerator import choose_accelerator, count_gpus
 from sparsebench.cli.display import Display
-from sparsebench.errors import UsageError, unknown
+from sparsebench.errors import UsageError
 from sparsebench.grid import board as boards
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.jobs import Context
-from sparsebench.grid.run import LAUNCHERS, Result, publish, run
+from sparsebench.grid.run import Result, publish, run
+from sparsebench.launchers import check_launcher
+from sparsebench.launchers.slurm import Detached
+from sparsebench.launchers.slurm_parameters import read_parameters
+from sparsebench.launchers.team import check_team, follow, leads_the_team
 from sparsebench.methods import from_file
 
 
@@ -25,14 +30,25 @@ def command(arguments) -> int:
     whole = boards.load(arguments.board)
     board = whole.narrowed(methods, arguments.tasks, arguments.seeds, arguments.sparsities)
     hardware = read_hardware(arguments)
-    if arguments.launcher not in LAUNCHERS:
-        raise unknown("launcher", arguments.launcher, LAUNCHERS, "sparsebench run --help")
-    context = Context(arguments.store, hardware, "sparsebench " + shlex.join(sys.argv[1:]), tuple(files))
+    check_launcher(arguments.launcher)
+    options = launcher_options(arguments)
+    check_batches(board, hardware)
+    typed = "sparsebench " + shlex.join(sys.argv[1:])
+    context = Context(arguments.store, hardware, typed, tuple(files), arguments.time_limit)
+    if arguments.launcher == "torchrun":
+        check_team(hardware)
+        if not leads_the_team():
+            follow(context)
+            return 0
     check_results(Path(arguments.results) / board.name)
     workers = arguments.workers or default_workers(hardware)
     began = time.perf_counter()
-    with Display(board.title) as display:
-        result = run(board, context, workers, display.update, arguments.launcher)
+    try:
+        with Display(board.title) as display:
+            result = run(board, context, workers, display.update, arguments.launcher, **options)
+    except Detached as away:
+        print(away)
+        return 0
     publish(board, result, Path(arguments.results))
     listed = replace(whole, methods=tuple({m.name: m for m in (*whole.methods, *board.methods)}.values()))
     return tell(result, listed, arguments, time.perf_counter() - began)
@@ -76,13 +92,28 @@ def read_hardware(arguments) -> Hardware:
     Raises:
         UsageError: a number that must be positive is not, or an accelerator that is not there.
     """
-    for name in ("threads", "workers"):
+    for name in ("threads", "workers", "devices", "nodes", "per_device"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
-            raise UsageError(f"--{name} {value}: at least 1 is needed")
-    accelerator = choose_accelerator(arguments.accelerator)
+            raise UsageError(f"--{name.replace('_', '-')} {value}: at least 1 is needed")
+    if arguments.time_limit is not None and arguments.time_limit <= 0:
+        raise UsageError(f"--time-limit {arguments.time_limit:g}: more than 0 seconds are needed")
+    if arguments.launcher == "slurm":
+        accelerator = accelerator_of_nodes(arguments.accelerator)
+    else:
+        accelerator = choose_accelerator(arguments.accelerator)
+    if accelerator == "gpu" and arguments.launcher == "local" and arguments.devices > count_gpus():
+        raise UsageError(f"--devices {arguments.devices}: this machine has {count_gpus()} visible GPUs")
+    if arguments.per_device > 1 and (accelerator == "cpu" or arguments.devices > 1):
+        raise UsageError(
+            f"--per-device {arguments.per_device}: jobs that share a GPU need --accelerator gpu and --devices 1; "
+            "on CPUs say --workers"
+        )
     return Hardware(
         accelerator,
+        devices=arguments.devices,
+        nodes=arguments.nodes,
+        per_device=arguments.per_device,
         threads=arguments.threads,
         checkpoint_seconds=arguments.checkpoint_seconds,
         data_root=arguments.data,
@@ -90,11 +121,54 @@ def read_hardware(arguments) -> Hardware:
     )
 
 
+def accelerator_of_nodes(asked: str) -> str:
+    """The accelerator of a cluster's nodes, which this machine need not be like.
+
+    Raises:
+        UsageError: the user did not say.
+    """
+    if asked not in ("cpu", "gpu"):
+        raise UsageError("--launcher slurm: say --accelerator gpu or cpu; this machine need not be like the nodes")
+    return asked
+
+
+def launcher_options(arguments) -> dict[str, Any]:
+    """What only one launcher is told.
+
+    Raises:
+        UsageError: it is told to another, or makes no sense.
+    """
+    if arguments.launcher != "slurm":
+        for name in ("slurm", "detach", "attach"):
+            if getattr(arguments, name):
+                raise UsageError(f"--{name} is for --launcher slurm")
+        return {}
+    if not arguments.workers:
+        raise UsageError("--launcher slurm: say with --workers how many elements the array shall have")
+    words = tuple(sys.argv[1:])
+    parameters = read_parameters(arguments.slurm or ())
+    return {"parameters": parameters, "detach": arguments.detach, "attach": arguments.attach, "command": words}
+
+
 def default_workers(hardware: Hardware) -> int:
     if hardware.accelerator == "gpu":
-        return max(1, count_gpus() // hardware.devices)
+        return max(1, count_gpus() // hardware.devices * hardware.per_device)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // hardware.threads)
+    return max(1, cores // (hardware.threads * hardware.devices))
+
+
+def check_batches(board: boards.Board, hardware: Hardware) -> None:
+    """Refuse a number of devices that cannot share a global batch evenly.
+
+    Raises:
+        UsageError: a task's global batch is no multiple of it.
+    """
+    for task in board.tasks:
+        if task.recipe.global_batch % hardware.world:
+            raise UsageError(
+                f"{hardware.world} devices cannot share the global batch of {task.recipe.global_batch} of task "
+                f"{task.name} evenly: choose a divisor"
+            )
 
 
 def tell(result: Result, board: boards.Board, arguments, seconds: float) -> int:

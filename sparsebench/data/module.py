@@ -97,6 +97,10 @@ class DataModule(L.LightningDataModule):
         return len(self._splits[0])
 
     @property
+    def test_size(self) -> int:
+        return len(self._source.test.labels)
+
+    @property
     def steps_per_epoch(self) -> int:
         return steps_per_epoch(self.train_size, self.global_batch)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sparsebench.methods import Method
 from sparsebench.phases import describe
-from sparsebench.protocol import PROTOCOL, name_of
+from sparsebench.protocol import PROTOCOL, canonical, list_text, name_of_text, object_text
 from sparsebench.record import SCHEMA
 from sparsebench.tasks import Task
 
@@ -22,7 +22,7 @@ class Cell:
     sparsity: float
     seed: int
 
-    @cached_property
+    @property
     def settings(self) -> dict[str, Any]:
         """Everything that decides the result."""
         return {
@@ -34,7 +34,15 @@ class Cell:
 
     @cached_property
     def id(self) -> str:
-        return name_of(self.settings)
+        """The name of the settings, put together from texts that other cells share."""
+        return name_of_text(
+            object_text(
+                task=self.task.text,
+                phases=list_text(text for _, text in self.method.steps(self.sparsity)),
+                sparsity=canonical(self.sparsity),
+                seed=canonical(self.seed),
+            )
+        )
 
     @property
     def label(self) -> str:

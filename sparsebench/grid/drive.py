@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import time
 
 from sparsebench.grid.jobs import Job
-from sparsebench.launchers import Launcher
+from sparsebench.launchers import JobByJob, Listener, Progress
 
-
-@dataclass
-class Progress:
-    """What happened so far; told to a listener after every change."""
-
-    total: int
-    done: int = 0
-    running: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-    """Job -> error; jobs that waited for a failed one carry its error."""
-    damaged: set[str] = field(default_factory=set)
-    """Stored stages that could not be read."""
+AGAIN = 2.0
+"""Seconds after which a job that another run is doing is asked for again."""
 
 
 def drive(
     jobs: dict[str, Job],
     waits: dict[str, set[str]],
-    launcher: Launcher,
-    listener: Callable[[Progress], None] = lambda progress: None,
+    launcher: JobByJob,
+    listener: Listener = lambda progress: None,
 ) -> Progress:
-    """Run all jobs, each after those it waits for; the ones with the longest way still to go first."""
+    """Run all jobs, each after those it waits for; the ones with the longest way still to go first.
+
+    Jobs that another run on the same store is doing come last, and are asked for again until they are done.
+    """
     progress = Progress(len(jobs))
     waits = {name: set(before) for name, before in waits.items()}
     followers: dict[str, set[str]] = {name: set() for name in jobs}
@@ -37,15 +29,20 @@ def drive(
             followers[other].add(name)
     urgency = _longest_way(followers)
     ready = [name for name, before in waits.items() if not before]
-    while ready or progress.running:
+    while ready or progress.running or progress.elsewhere:
         ready.sort(key=lambda name: (urgency[name], name.startswith("cell:")))
-        while ready and launcher.room:
-            name = ready.pop()
+        while launcher.room and (name := _next(ready, progress.elsewhere)):
             progress.running[name] = jobs[name].label
             launcher.submit(name, jobs[name])
         listener(progress)
+        if not progress.running:
+            time.sleep(max(0.0, min(progress.elsewhere.values()) - time.monotonic()))
+            continue
         for outcome in launcher.finished(timeout=0.5):
             del progress.running[outcome.job_id]
+            if outcome.busy:
+                progress.elsewhere[outcome.job_id] = time.monotonic() + AGAIN
+                continue
             if outcome.damaged:
                 progress.damaged.add(outcome.damaged)
             if outcome.error:
@@ -58,6 +55,16 @@ def drive(
                     ready.append(follower)
     listener(progress)
     return progress
+
+
+def _next(ready: list[str], elsewhere: dict[str, float]) -> str | None:
+    """The most urgent job, or one to ask for again."""
+    if ready:
+        return ready.pop()
+    due = [name for name, when in elsewhere.items() if when <= time.monotonic()]
+    if due:
+        del elsewhere[due[0]]
+    return due[0] if due else None
 
 
 def _longest_way(followers: dict[str, set[str]]) -> dict[str, int]:

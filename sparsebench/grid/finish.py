@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sparsebench.allocation import kept_count
 from sparsebench.audit import audit
@@ -21,6 +22,7 @@ from sparsebench.metrics.flops import macs
 from sparsebench.metrics.quality import collapsed, quality
 from sparsebench.models.narrow import measures
 from sparsebench.provenance import provenance
+from sparsebench.ranks import alone, from_leader
 from sparsebench.record import Record
 from sparsebench.scope import scope_of
 from sparsebench.structured import misses
@@ -29,22 +31,34 @@ PROBE = 2048
 """Training images on which dead neurons are counted."""
 
 
-def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
-    """Measure, audit and store one cell."""
+def finish_cell(job: CellJob, store: Store, context: Context) -> None:
+    """Measure, audit and store one cell; the ranks share the test images, the first one does the rest."""
     cell = job.cell
     data = task_data(cell.task, context.hardware)
     loaded = load_stage(job.chain[-1], store, cell.task, cell.seed, data, context.hardware)
+    before = data.test_reads
+    z, y = logits(loaded.net, data.test_dataloader())
+    reads = data.test_reads - before
+
+    def write() -> None:
+        with alone():
+            measured(job, loaded, data, (z, y, reads), store, context).save(store.records / f"{cell.id}.json")
+
+    from_leader(write)
+
+
+def measured(
+    job: CellJob, loaded: Loaded, data, test: tuple[Tensor, Tensor, int], store: Store, context: Context
+) -> Record:
+    """A cell's record. ``test``: logits and labels of the test split, and how often it was read for them."""
+    cell, (z, y, reads) = job.cell, test
     net, masks = loaded.net, loaded.masks and loaded.masks.to(context.hardware.device)
     whole = initial_net(cell.task, cell.seed, data.input_shape, data.num_classes)
     chain = [store.stage_report(stage) for stage in job.chain]
     dense = store.record(job.reference).data if job.reference else None
-
-    reads = data.test_reads
-    z, y = logits(net, data.test_dataloader())
-    reads = data.test_reads - reads
-    measured = quality(z, y)
-    per_class = measured.pop("per_class")
-    by_chance = collapsed(measured["top1"], len(y), data.num_classes)
+    numbers = quality(z, y)
+    per_class = numbers.pop("per_class")
+    by_chance = collapsed(numbers["top1"], len(y), data.num_classes)
     rates = dead_neuron_rates(net, data.probe(PROBE), masks)
     sparse_macs, dense_macs = macs(net, data.input_shape, masks).sparse, macs(whole, data.input_shape).dense
     flags = sorted({flag for report in chain for flag in report["flags"]})
@@ -54,7 +68,7 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
     losses = [loss for report in chain for loss in report["losses"]]
     where = provenance(
         precision=cell.task.recipe.precision,
-        world_size=context.hardware.devices,
+        world_size=context.hardware.world,
         threads=context.hardware.threads,
         accelerator=context.hardware.accelerator,
         data_digest=data.digest,
@@ -68,11 +82,12 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
         allocation=cell.method.scorer.allocation if cell.method.scorer else "global",
         own_count=own_count(cell, whole, loaded, data),
         test_reads=reads,
+        test_images=(len(y), data.test_size),
         flagged=is_collapsed,
         should_be_flagged=by_chance or bool(masks and masks.emptied) or None in losses,
         differences=differences(where, dense),
     )
-    record = Record(
+    return Record(
         {
             **cell.record_head(),
             "status": "ok",
@@ -80,7 +95,7 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
             "collapsed": is_collapsed,
             "flags": flags,
             "metrics": {
-                **measured,
+                **numbers,
                 **bias(per_class, dense["per_class"] if dense else per_class),
                 "dead_static": rates.static,
                 "dead_dynamic": rates.dynamic,
@@ -102,8 +117,6 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> Record:
             "parents": list(job.chain),
         }
     )
-    record.save(store.records / f"{cell.id}.json")
-    return record
 
 
 def own_count(cell: Cell, whole: torch.nn.Module, loaded: Loaded, data) -> list[dict[str, Any]]:

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sparsebench.errors import SparsebenchError
 from sparsebench.grid.cell import Cell
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.plan import Plan, Stage
+
+
+class Busy(SparsebenchError):
+    """Another process is at work on this job."""
+
+
+class FailedBefore(SparsebenchError):
+    """Another process of the same run tried this job and it failed."""
 
 
 @dataclass(frozen=True)
@@ -55,21 +64,44 @@ class Context:
     hardware: Hardware
     command: str
     method_files: tuple[str, ...] = ()
+    time_limit: float | None = None
+    """Seconds after which a job is stopped and reported; None = never."""
+    run_id: str | None = None
+    """The run of several processes that tell each other in the store what failed, so that each job is tried once."""
 
 
 def perform(job: Job, context: Context) -> None:
-    """Do a job in this process."""
+    """Do a job in this process, and in every other of its ranks; nothing if it is done.
+
+    Raises:
+        Busy: another run on this store is doing it.
+        FailedBefore: it failed in another process of this run.
+    """
     from sparsebench.grid.finish import finish_cell
     from sparsebench.grid.stages import run_stage
     from sparsebench.grid.store import Store
+    from sparsebench.launchers.attempt import describe
+    from sparsebench.ranks import from_leader
 
     store = Store(context.store)
-    if isinstance(job, StageJob):
-        run_stage(job.stage, store, context.hardware)
-        return
-    with store.lock(job.id):
-        if job.id not in store.done_cells():
+    lock = store.lock(job.id)
+    if not from_leader(lambda: store.claim(lock)):
+        raise Busy(f"{job.label}: another process is at work on it")
+    try:
+        if context.run_id and (error := from_leader(lambda: store.failure(context.run_id, job.id))):
+            raise FailedBefore(error)
+        if isinstance(job, StageJob):
+            if not from_leader(lambda: store.has_stage(job.id)):
+                run_stage(job.stage, store, context.hardware)
+        elif not from_leader(lambda: store.has_record(job.id)):
             finish_cell(job, store, context)
+    except Exception as problem:
+        # Before the lock is given up: the next process to hold it must know.
+        if context.run_id and not hasattr(problem, "stage"):
+            store.note_failure(context.run_id, job.id, describe(problem))
+        raise
+    finally:
+        lock.release()
 
 
 def dependencies(plan: Plan, stages: list[str], cells: list[str]) -> tuple[dict[str, Job], dict[str, set[str]]]:

@@ -11,6 +11,7 @@ from torch import nn
 from sparsebench import tree
 from sparsebench.allocation import kept_count
 from sparsebench.batch_norm import reestimate
+from sparsebench.callbacks.ranks import agree, rank_zeros
 from sparsebench.criteria import is_structured
 from sparsebench.functional import Pruning, pruning
 from sparsebench.grid.hardware import Hardware
@@ -22,6 +23,7 @@ from sparsebench.metrics.flops import macs
 from sparsebench.models.narrow import narrowed
 from sparsebench.phases import Narrow, Phase, Prune, Recalibrate, Reinit, Rewind, Shuffle, Train
 from sparsebench.protocol import derived_seed
+from sparsebench.ranks import alone, from_leader
 from sparsebench.scope import scope_of
 from sparsebench.snapshot import state_digest
 from sparsebench.structured import compose
@@ -36,7 +38,7 @@ def perform(phase: Phase, state: State, store: Store, data, hardware: Hardware) 
 @perform.register
 def _(phase: Train, state: State, store: Store, data, hardware: Hardware) -> None:
     folder = store.stage(state.stage.id)
-    folder.mkdir(parents=True, exist_ok=True)
+    from_leader(lambda: folder.mkdir(parents=True, exist_ok=True))
     train(state, phase, data, folder / "checkpoint.ckpt", hardware)
     state.report["macs"] = macs(state.net, data.input_shape).dense
 
@@ -94,7 +96,8 @@ def _(phase: Reinit, state: State, store: Store, data, hardware: Hardware) -> No
 
 @perform.register
 def _(phase: Recalibrate, state: State, store: Store, data, hardware: Hardware) -> None:
-    state.report["recalibrated"] = reestimate(state.net, data.probe(phase.examples))
+    with alone():
+        state.report["recalibrated"] = reestimate(state.net, data.probe(phase.examples))
 
 
 @perform.register
@@ -108,7 +111,10 @@ def _(phase: Narrow, state: State, store: Store, data, hardware: Hardware) -> No
 
 
 def scored(state: State, phase: Prune, data) -> tuple[Pruning, list[str]]:
-    """The pruning a phase asks for, and what is odd about its scores."""
+    """The pruning a phase asks for, and what is odd about its scores.
+
+    Every rank scores on all of the data, as one process does, and takes what the first one found.
+    """
     seed, notes = derived_seed(state.seed, "masks"), []
     options = {"notes": notes, **phase.scorer.arguments}
     if is_structured(phase.scorer.criterion):
@@ -118,15 +124,17 @@ def scored(state: State, phase: Prune, data) -> tuple[Pruning, list[str]]:
     else:
         sparsity = phase.sparsity
         options |= {"masks": state.masks, "invert": phase.scorer.invert}
-    return pruning(
-        state.net,
-        phase.scorer.criterion,
-        sparsity=sparsity,
-        allocation=phase.scorer.allocation,
-        data=scoring_data(phase.scorer, data, seed),
-        seed=seed,
-        **options,
-    ), notes
+    with alone():
+        found = pruning(
+            state.net,
+            phase.scorer.criterion,
+            sparsity=sparsity,
+            allocation=phase.scorer.allocation,
+            data=scoring_data(phase.scorer, data, seed),
+            seed=seed,
+            **options,
+        )
+    return Pruning(agree(found.masks), rank_zeros(found.weights), found.passes), notes
 
 
 def take_out(state: State, masks: Masks, data) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from sparsebench.grid.cell import Cell
 from sparsebench.phases import Phase, Rewind, Train, describe
-from sparsebench.protocol import name_of
+from sparsebench.protocol import canonical, list_text, name_of_text, object_text
 from sparsebench.tasks import Task
 
 
@@ -79,13 +79,31 @@ class Plan:
         return [stage for stage in self.stages if stage in missing]
 
 
+@dataclass(frozen=True)
+class Piece:
+    """What becomes a stage of each task and seed: phases that end with a training, or with the end of the method."""
+
+    phases: tuple[Phase, ...]
+    history: str
+    """All phases up to here, piece by piece, as canonical JSON."""
+    trainings_before: int = 0
+    rewind_point: Piece | None = None
+    label: str = ""
+    """In place of the cell's."""
+
+
 def plan(cells: Iterable[Cell]) -> Plan:
     """Plan cells; their dense references must be among them."""
     result = Plan()
     dense = {}
+    # Cells of one method object and sparsity are cut alike; what they are cut into is worked out once.
+    pieces: dict[tuple[int, str], list[Piece]] = {}
     for cell in cells:
         result.cells[cell.id] = cell
-        result.chains[cell.id] = tuple(_chain(cell, result.stages))
+        key = (id(cell.method), repr(cell.sparsity))
+        if key not in pieces:
+            pieces[key] = list(cut(cell.method.steps(cell.sparsity)))
+        result.chains[cell.id] = tuple(_chain(cell, pieces[key], result.stages))
         if cell.method.is_dense:
             dense[cell.task.name, cell.seed] = cell.id
     for cell in result.cells.values():
@@ -93,33 +111,43 @@ def plan(cells: Iterable[Cell]) -> Plan:
     return result
 
 
-def _chain(cell: Cell, stages: dict[str, Stage]) -> Iterator[str]:
-    parent, trainings, history = None, 0, []
-    for phases in _runs(cell.method.phases(cell.sparsity)):
-        point = None
-        for phase in phases:
-            if isinstance(phase, Rewind) and phase.to > 0:
-                point = _add(stages, cell, (Train(until=phase.to),), None, None, 0, [], f"rewind point {phase.to:g}")
-        history.append([describe(phase) for phase in phases])
-        parent = _add(stages, cell, phases, parent, point, trainings, history, cell.label)
-        trainings += sum(isinstance(p, Train) for p in phases)
+def cut(steps: Iterable[tuple[Phase, str]]) -> Iterator[Piece]:
+    """Cut phases, each given with its canonical text, after each training."""
+    run: list[Phase] = []
+    texts: list[list[str]] = [[]]
+    trainings = 0
+    for phase, text in steps:
+        run.append(phase)
+        texts[-1].append(text)
+        if isinstance(phase, Train):
+            yield _piece(run, texts, trainings)
+            run, trainings = [], trainings + 1
+            texts.append([])
+    if run:
+        yield _piece(run, texts, trainings)
+
+
+def _piece(run: list[Phase], texts: list[list[str]], trainings: int) -> Piece:
+    point = None
+    for phase in run:
+        if isinstance(phase, Rewind) and phase.to > 0:
+            first = Train(until=phase.to)
+            text = list_text([list_text([canonical(describe(first))])])
+            point = Piece((first,), text, label=f"rewind point {phase.to:g}")
+    return Piece(tuple(run), list_text(map(list_text, texts)), trainings, point)
+
+
+def _chain(cell: Cell, pieces: list[Piece], stages: dict[str, Stage]) -> Iterator[str]:
+    parent = None
+    for piece in pieces:
+        point = _add(stages, cell, piece.rewind_point, None, None) if piece.rewind_point else None
+        parent = _add(stages, cell, piece, parent, point)
         yield parent
 
 
-def _runs(phases: list[Phase]) -> Iterator[tuple[Phase, ...]]:
-    """Cut after each training."""
-    run: list[Phase] = []
-    for phase in phases:
-        run.append(phase)
-        if isinstance(phase, Train):
-            yield tuple(run)
-            run = []
-    if run:
-        yield tuple(run)
-
-
-def _add(stages, cell, phases, parent, point, trainings, history, label) -> str:
-    said = history or [[describe(phase) for phase in phases]]
-    stage = name_of({"task": cell.task.settings(), "seed": cell.seed, "history": said})
-    stages.setdefault(stage, Stage(stage, cell.task, cell.seed, phases, parent, point, trainings, label))
-    return stage
+def _add(stages: dict[str, Stage], cell: Cell, piece: Piece, parent: str | None, point: str | None) -> str:
+    name = name_of_text(object_text(task=cell.task.text, seed=canonical(cell.seed), history=piece.history))
+    if name not in stages:
+        label = piece.label or cell.label
+        stages[name] = Stage(name, cell.task, cell.seed, piece.phases, parent, point, piece.trainings_before, label)
+    return name

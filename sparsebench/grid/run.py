@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sparsebench.grid.board import Board
 from sparsebench.grid.cell import Cell
-from sparsebench.grid.drive import Progress, drive
 from sparsebench.grid.jobs import Context, dependencies
 from sparsebench.grid.plan import plan
 from sparsebench.grid.store import Store
-from sparsebench.launchers.inline import InlineLauncher
-from sparsebench.launchers.local import LocalLauncher
+from sparsebench.launchers import Listener, make_launcher
 from sparsebench.record import CorruptRecord, Record, record_path
 from sparsebench.registry import dataset
 
-LAUNCHERS = {"local": LocalLauncher, "inline": InlineLauncher}
 ATTEMPTS = 3
 """Times a board is planned anew after a damaged stage was set aside."""
 
@@ -36,13 +33,14 @@ def run(
     board: Board,
     context: Context,
     workers: int,
-    listener: Callable[[Progress], None] = lambda progress: None,
+    listener: Listener = lambda progress: None,
     launcher: str = "local",
+    **options: Any,
 ) -> Result:
     """Compute what is missing of a board.
 
     A cell that fails is reported and does not stop the others; a damaged stage or record is set aside and
-    computed again. On Ctrl-C the workers stop and everything finished stays.
+    computed again. On Ctrl-C the workers stop and everything finished stays. ``options`` are the launcher's own.
     """
     store, whole = Store(context.store).create(), plan(board.cells)
     result = Result()
@@ -56,13 +54,13 @@ def run(
             result.records = done
             return result
         fetch_data(board, context)
-        crew = LAUNCHERS[launcher](max(1, min(workers, len(jobs))), context)
+        hands = make_launcher(launcher, max(1, min(workers, len(jobs))), context, **options)
         try:
-            progress = drive(jobs, waits, crew, listener)
+            progress = hands.run(jobs, waits, listener)
         except BaseException:
-            crew.close(kill=True)
+            hands.close(kill=True)
             raise
-        crew.close()
+        hands.close()
         failed = {name: error for name, error in progress.failed.items() if name.startswith("cell:")}
         result.failed = {name.removeprefix("cell:"): error for name, error in failed.items()}
         if not progress.damaged:
@@ -124,6 +122,7 @@ def failed_record(cell: Cell, error: str) -> dict:
         "metrics": {},
         "cost": {},
         "provenance": {},
+        "fingerprint": cell.method.fingerprint(),
         "audit": [],
     }
 

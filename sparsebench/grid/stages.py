@@ -18,10 +18,11 @@ from sparsebench.files import write_atomic
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.perform import perform
 from sparsebench.grid.plan import Stage
-from sparsebench.grid.state import State, data_of, digests_of_ranks, fresh_report, initial_net, top1, without_units
+from sparsebench.grid.state import State, data_of, fresh_report, initial_net, top1, without_units
 from sparsebench.grid.store import CorruptStage, Store
 from sparsebench.masks import Masks
 from sparsebench.phases import describe
+from sparsebench.ranks import from_leader, gather
 from sparsebench.snapshot import state_digest
 from sparsebench.tasks import Task
 
@@ -29,32 +30,38 @@ DENSE_KEYS = "state_dict keys are those of the dense network"
 
 
 def run_stage(stage: Stage, store: Store, hardware: Hardware) -> None:
-    """Compute a stage and store it, unless it is there; two processes never compute the same one."""
-    with store.lock(stage.id):
-        if (store.stage(stage.id) / "stage.json").exists():
-            return
-        began = time.perf_counter()
-        data = task_data(stage.task, hardware)
-        state, reads = begin(stage, store, data, hardware), data.test_reads
-        keys = set(state.net.state_dict())
-        for phase in stage.phases:
-            perform(phase, state, store, data, hardware)
-        audit_stage(state, keys, data.test_reads - reads, hardware)
-        state.report["val_top1"] = top1(state.net, data.val_dataloader())
-        state.report["wall_seconds"] = time.perf_counter() - began
-        save(state, store)
+    """Compute a stage and store it; all ranks compute, the first one writes."""
+    began = time.perf_counter()
+    data = task_data(stage.task, hardware)
+    state, reads = begin(stage, store, data, hardware), data.test_reads
+    keys = set(state.net.state_dict())
+    for phase in stage.phases:
+        perform(phase, state, store, data, hardware)
+    audit_stage(state, keys, data.test_reads - reads, hardware)
+    hear_ranks(state)
+    state.report["val_top1"] = top1(state.net, data.val_dataloader())
+    state.report["wall_seconds"] = time.perf_counter() - began
+    from_leader(lambda: save(state, store))
 
 
 def audit_stage(state: State, keys: set[str], test_reads: int, hardware: Hardware) -> None:
     """Note what holds of every stage, whatever its phases: rules 4, 5 and 8."""
     chosen = state.structure if state.masks is None else state.masks
     if chosen is not None:
-        digests = digests_of_ranks(chosen)
-        same = len(set(digests)) == 1 and len(digests) == hardware.devices
-        state.note(4, same, f"{len(set(digests))} digest(s) on {len(digests)} of {hardware.devices} process(es)")
+        digests = gather(chosen.digest())
+        same = len(set(digests)) == 1 and len(digests) == hardware.world
+        state.note(4, same, f"{len(set(digests))} digest(s) on {len(digests)} of {hardware.world} process(es)")
     odd = sorted(keys ^ set(state.net.state_dict()))
     state.note(5, not odd, f"{DENSE_KEYS} but for {', '.join(odd[:3])}" if odd else DENSE_KEYS)
     state.note(8, test_reads == 0, f"test set read {test_reads} time(s) while training")
+
+
+def hear_ranks(state: State) -> None:
+    """What failed on another rank has failed."""
+    for other, notes in enumerate(gather(state.report["audit"])[1:], 1):
+        for note in notes:
+            if not note["passed"]:
+                state.note(note["rule"], False, f"rank {other}: {note['detail']}")
 
 
 def task_data(task: Task, hardware: Hardware):
@@ -127,6 +134,8 @@ def save(state: State, store: Store) -> None:
     """Write the stage's files, ``stage.json`` last."""
     stage, folder = state.stage, store.stage(state.stage.id)
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(".*.tmp"):
+        left.unlink()  # of a process that was killed while it wrote
     weights = {name: value.contiguous() for name, value in state.net.state_dict().items()}
     write_atomic(folder / "weights.safetensors", safetensors_bytes(weights))
     files = ["weights.safetensors"]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from sparsebench import tree
@@ -16,6 +15,7 @@ from sparsebench.grid.plan import Stage
 from sparsebench.masks import Masks
 from sparsebench.models import build
 from sparsebench.protocol import derived_seed
+from sparsebench.ranks import gather
 from sparsebench.scope import scope_of
 from sparsebench.scoring import untouched
 from sparsebench.structured import shrink
@@ -80,15 +80,6 @@ def state_hash(net: nn.Module) -> str:
     )
 
 
-def digests_of_ranks(masks: Masks) -> list[str]:
-    """The masks' digest on every process of this training."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return [masks.digest()]
-    digests = [""] * dist.get_world_size()
-    dist.all_gather_object(digests, masks.digest())
-    return digests
-
-
 def fresh_report() -> dict[str, Any]:
     return {
         "audit": [],
@@ -149,15 +140,33 @@ def data_of(dataset: str, global_batch: int, augment: str, root: str | None, dow
     data = DataModule(dataset, global_batch, augment=augment, root=root, download=download, device=device)
     data.prepare_data()
     data.setup("fit")
+    data.shard_eval = True
     return data
 
 
 def logits(net: nn.Module, batches: Any) -> tuple[Tensor, Tensor]:
-    """Logits ``[N, K]`` and labels ``[N]`` in evaluation mode; the network is left as it was."""
+    """Logits ``[N, K]`` and labels ``[N]`` in evaluation mode; the network is left as it was.
+
+    Rank r of W has run images r, r + W, and so on: each image counts once, in the order one process has them in.
+    """
     device = next(net.parameters()).device
     with untouched(net, train=False), torch.no_grad():
         pairs = [(net(x.to(device)).float().cpu(), y.cpu()) for x, y in batches]
-    return torch.cat([z for z, _ in pairs]), torch.cat([y for _, y in pairs])
+    mine = torch.cat([z for z, _ in pairs]), torch.cat([y for _, y in pairs])
+    shares = gather(mine)
+    return tuple(interleaved([share[i] for share in shares]) for i in range(2))
+
+
+def interleaved(shares: Sequence[Tensor]) -> Tensor:
+    """Rows dealt out to several ranks in turn, in their order again.
+
+    >>> interleaved([torch.tensor([0, 2, 4]), torch.tensor([1, 3])]).tolist()
+    [0, 1, 2, 3, 4]
+    """
+    whole = shares[0].new_empty((sum(map(len, shares)), *shares[0].shape[1:]))
+    for rank, share in enumerate(shares):
+        whole[rank :: len(shares)] = share
+    return whole
 
 
 def top1(net: nn.Module, batches: Any) -> float:

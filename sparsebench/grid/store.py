@@ -6,6 +6,7 @@
     stages/<id>/stage.json              losses, cost, audit; written last: it makes the stage done
     stages/<id>/checkpoint.ckpt         of a training that is under way
     records/<cell>.json                 one record a finished cell
+    failures/<run>/<job>.json           what failed, for the other processes of a run; removed with its end
 
 Every file is written to a temporary name and renamed. What cannot be read is named, set aside and computed again.
 """
@@ -20,9 +21,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from sparsebench.errors import SparsebenchError, UsageError
+from sparsebench.files import write_atomic
 from sparsebench.record import CorruptRecord, Record
 
 
@@ -71,10 +73,46 @@ class Store:
     def done_cells(self) -> set[str]:
         return {path.stem for path in self.records.glob("*.json")}
 
+    def memory_of(self, results: str | Path) -> Path:
+        """Where reports of these results remember what they have read and drawn, see ``sparsebench.report``."""
+        place = sha256(str(Path(results).resolve()).encode()).hexdigest()[:16]
+        return self.folder / "cache" / place
+
     def lock(self, name: str) -> FileLock:
         """Held by the process that computes a stage; freed by the system when it dies."""
         (self.folder / "locks").mkdir(parents=True, exist_ok=True)
         return FileLock(self.folder / "locks" / f"{name}.lock")
+
+    @staticmethod
+    def claim(lock: FileLock) -> bool:
+        """Take a lock unless another process holds it."""
+        with suppress(Timeout):
+            lock.acquire(blocking=False)
+        return lock.is_locked
+
+    def has_stage(self, name: str) -> bool:
+        return (self.stage(name) / "stage.json").exists()
+
+    def has_record(self, cell: str) -> bool:
+        return (self.records / f"{cell}.json").exists()
+
+    def failure(self, run: str, job: str) -> str | None:
+        """Why a job failed in a run, if it did."""
+        try:
+            return json.loads((self.folder / "failures" / run / f"{job}.json").read_text(encoding="utf-8"))["error"]
+        except FileNotFoundError:
+            return None
+
+    def note_failure(self, run: str, job: str, error: str) -> None:
+        """Tell the other processes of a run that a job failed; the first word stays."""
+        # What made the job fail, such as a full disk, may forbid this too; then it is tried once more.
+        with suppress(OSError):
+            if self.failure(run, job) is None:
+                write_atomic(self.folder / "failures" / run / f"{job}.json", json.dumps({"error": error}))
+
+    def forget_failures(self, run: str) -> None:
+        """The run is over; the next one tries again."""
+        shutil.rmtree(self.folder / "failures" / run, ignore_errors=True)
 
     def record(self, cell: str) -> Record:
         """The record of a finished cell.
@@ -111,12 +149,16 @@ class Store:
             raise CorruptStage(name, f"{folder / 'stage.json'}: {type(error).__name__}: {error}") from None
 
     def set_aside_stage(self, name: str) -> Path | None:
-        """Move a damaged stage out of the way, unless another run has already put a sound one in its place."""
-        with self.lock(name):
-            try:
-                self.stage_report(name)
-            except CorruptStage:
-                return self.set_aside(self.stage(name)) if self.stage(name).exists() else None
+        """Move a damaged stage out of the way, unless another run has put a sound one in its place or is about to."""
+        lock = self.lock(name)
+        if not self.claim(lock):
+            return None
+        try:
+            self.stage_report(name)
+        except CorruptStage:
+            return self.set_aside(self.stage(name)) if self.stage(name).exists() else None
+        finally:
+            lock.release()
         return None
 
     def set_aside(self, path: Path) -> Path:

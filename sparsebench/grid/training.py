@@ -9,19 +9,23 @@ import time
 import warnings
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 
 from sparsebench.allocation import LIKE
 from sparsebench.callbacks import DynamicSparsity, LatentSparsity, Pruner, RandomState
 from sparsebench.callbacks.schedules import Cubic
+from sparsebench.grid.global_batch_norm import GlobalBatchNorm
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.state import UNTOUCHED, State
 from sparsebench.grid.watch import Checkpoint, GradualPruner, KeepOptimizer, LossCurve
 from sparsebench.models.classifier import Classifier
 from sparsebench.phases import Dynamic, Gradual, Latent, Scorer, Train
 from sparsebench.protocol import derived_seed
+from sparsebench.ranks import from_leader, rank, world
 from sparsebench.registry import criterion
 
 
@@ -45,7 +49,8 @@ def train(state: State, phase: Train, data, checkpoint: Path, hardware: Hardware
     callbacks = [curve, RandomState(), optimizer, Checkpoint(checkpoint, hardware.checkpoint_seconds)]
     if pruner:
         callbacks.insert(0, pruner)
-    torch.manual_seed(derived_seed(state.seed, "training", state.trainings))
+    # Dropout on one rank must not repeat that on another.
+    torch.manual_seed(derived_seed(state.seed, "training", state.trainings, *([rank()] if rank() else [])))
     began = time.perf_counter()
     fit(module, data, end - behind, callbacks, checkpoint, hardware)
     report = state.report
@@ -65,7 +70,7 @@ def train(state: State, phase: Train, data, checkpoint: Path, hardware: Hardware
     state.optimizer = optimizer.end
     state.trainings += 1
     state.start = 0.0
-    checkpoint.unlink(missing_ok=True)
+    from_leader(lambda: checkpoint.unlink(missing_ok=True))
 
 
 def epochs_of(epochs: int, share: float, least: int = 1) -> int:
@@ -85,7 +90,7 @@ def fit(module: Classifier, data, epochs: int, callbacks: list, checkpoint: Path
         trainer = L.Trainer(
             max_epochs=epochs,
             accelerator=hardware.accelerator,
-            devices=hardware.devices,
+            **together(hardware),
             precision=module.recipe.precision,
             gradient_clip_val=module.recipe.clip,
             callbacks=callbacks,
@@ -99,7 +104,7 @@ def fit(module: Classifier, data, epochs: int, callbacks: list, checkpoint: Path
         )
         # Lightning trains in the mode it finds: batch norm left in evaluation mode would not learn.
         module.train()
-        resume = str(checkpoint) if readable(checkpoint) else None
+        resume = str(checkpoint) if from_leader(lambda: readable(checkpoint)) else None
         on_interrupt = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(
@@ -114,6 +119,19 @@ def fit(module: Classifier, data, epochs: int, callbacks: list, checkpoint: Path
                 signal.signal(signal.SIGINT, on_interrupt)
                 raise KeyboardInterrupt from None
             raise
+
+
+def together(hardware: Hardware) -> dict[str, Any]:
+    """How Lightning trains on the ranks of this job: they are started already, and batch norm sees the global batch."""
+    if world() == 1:
+        return {"devices": 1}
+    return {
+        "devices": hardware.devices,
+        "num_nodes": hardware.nodes,
+        "strategy": "ddp",
+        "plugins": [TorchElasticEnvironment(), GlobalBatchNorm()],
+        "use_distributed_sampler": False,
+    }
 
 
 def readable(checkpoint: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import lightning as L
@@ -14,6 +15,7 @@ from sparsebench import tree
 from sparsebench.callbacks import Pruner
 from sparsebench.grid.state import state_hash
 from sparsebench.masks import Masks
+from sparsebench.ranks import alone, from_leader, gather
 from sparsebench.snapshot import Snapshot, load_optimizer
 
 
@@ -25,7 +27,8 @@ class Checkpoint(L.Callback):
         self._last = time.monotonic()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if time.monotonic() - self._last < self.every:
+        # Clocks differ; saving is a thing all ranks do or none.
+        if not from_leader(lambda: time.monotonic() - self._last >= self.every):
             return
         temporary = self.path.with_suffix(".tmp")
         trainer.save_checkpoint(temporary)
@@ -35,7 +38,7 @@ class Checkpoint(L.Callback):
 
 
 class LossCurve(L.Callback):
-    """Mean training loss of every epoch, summed on the device and read once an epoch."""
+    """Mean training loss of every epoch over all ranks, summed on the device and read once an epoch."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []
@@ -48,7 +51,7 @@ class LossCurve(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._sum is not None:
-            self.losses.append(float(self._sum) / self._batches)
+            self.losses.append(fmean(gather(float(self._sum) / self._batches)))
         self._sum, self._batches = None, 0
 
     def state_dict(self) -> dict:
@@ -104,7 +107,8 @@ class GradualPruner(Pruner):
 
     def _next_masks(self, trainer: L.Trainer, module: L.LightningModule, sparsity: float) -> Masks:
         before = state_hash(module)
-        masks = super()._next_masks(trainer, module, sparsity)
+        with alone():  # all ranks score on the same data
+            masks = super()._next_masks(trainer, module, sparsity)
         self.untouched &= state_hash(module) == before
         return masks
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from sparsebench.errors import UsageError
 from sparsebench.grid.jobs import Context, Job
-from sparsebench.launchers import Outcome
-from sparsebench.launchers.local import attempt, prepare
+from sparsebench.launchers import JobByJob, Outcome
+from sparsebench.launchers.attempt import attempt, prepare
 
 
-class InlineLauncher:
+class InlineLauncher(JobByJob):
     def __init__(self, workers: int, context: Context):
+        if context.hardware.world > 1:
+            raise UsageError(
+                f"--launcher inline is one process, and a cell shall be trained by {context.hardware.world}: "
+                "use --launcher local, or torchrun with --launcher torchrun"
+            )
+        if context.time_limit:
+            raise UsageError("--time-limit: --launcher inline cannot stop itself; use --launcher local")
         self._context, self._waiting = context, []
         prepare(context)
 

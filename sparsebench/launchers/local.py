@@ -1,126 +1,66 @@
-"""Local: worker processes on this machine that live as long as the grid."""
+"""Local: crews of worker processes on this machine that live as long as the grid."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
+import time
+from multiprocessing.connection import wait
 
-from sparsebench.grid.jobs import Context, Job, perform
-from sparsebench.launchers import Outcome
+from sparsebench.errors import UsageError
+from sparsebench.grid.hardware import visible_gpus
+from sparsebench.grid.jobs import Context, Job
+from sparsebench.launchers import JobByJob, Outcome
+from sparsebench.launchers.crew import Crew
 
 
-class LocalLauncher:
-    """``workers`` processes, one job each at a time; a worker that dies is replaced and its job reported."""
+class LocalLauncher(JobByJob):
+    """``workers`` crews, one job each at a time; one that dies or hangs is replaced and its job reported.
+
+    A crew is one process, or one a device where several train a cell together.
+    """
 
     def __init__(self, workers: int, context: Context):
-        self._context = context
-        self._spawn = multiprocessing.get_context("spawn")
-        self._workers = [self._start() for _ in range(workers)]
+        if context.hardware.nodes > 1:
+            raise UsageError(
+                f"--nodes {context.hardware.nodes}: --launcher local has this machine only; use torchrun or slurm"
+            )
+        self._context, self._gpus = context, visible_gpus()
+        self._crews = [self._start(slot) for slot in range(workers)]
 
     @property
     def room(self) -> int:
-        return sum(worker.job is None for worker in self._workers)
+        return sum(crew.job is None for crew in self._crews)
 
     def submit(self, job_id: str, job: Job) -> None:
-        worker = next(w for w in self._workers if w.job is None)
-        worker.job = job_id
-        # A worker that died while it had nothing to do is noticed, and replaced, by ``finished``.
-        with suppress(BrokenPipeError, ConnectionResetError):
-            worker.pipe.send((job_id, job))
+        next(crew for crew in self._crews if crew.job is None).begin(job_id, job)
 
     def finished(self, timeout: float) -> list[Outcome]:
-        ready = wait([w.pipe for w in self._workers if w.job], timeout)
-        return [self._receive(w) for w in self._workers if w.pipe in ready]
+        busy = [crew for crew in self._crews if crew.job]
+        now = time.monotonic()
+        patience = min([timeout, *(crew.deadline - now for crew in busy)])
+        ready = wait([pipe for crew in busy for pipe in crew.waiting], max(0.0, patience))
+        ended = [(crew, crew.hear(ready) or self._overdue(crew)) for crew in busy]
+        return [self._end(crew, outcome) for crew, outcome in ended if outcome]
 
     def close(self, kill: bool = False) -> None:
-        for worker in self._workers:
-            worker.pipe.close()
-            if kill:
-                worker.process.terminate()
-        for worker in self._workers:
-            worker.process.join(timeout=30)
-            if worker.process.is_alive():
-                worker.process.kill()
+        for crew in self._crews:
+            crew.dismiss(kill)
+        for crew in self._crews:
+            crew.join()
 
-    def _receive(self, worker: _Worker) -> Outcome:
-        job_id, worker.job = worker.job, None
-        try:
-            return worker.pipe.recv()
-        except (EOFError, OSError):
-            worker.process.join(timeout=5)
-            code = worker.process.exitcode
-            self._workers[self._workers.index(worker)] = self._start()
-            return Outcome(job_id, f"the worker process died (exit code {code}); out of memory or killed")
+    def _overdue(self, crew: Crew) -> Outcome | None:
+        if time.monotonic() < crew.deadline:
+            return None
+        crew.broken = True
+        limit = f"--time-limit {self._context.time_limit:g} s"
+        return Outcome(crew.job, f"took longer than {limit} and was stopped; raise the limit, or see why it hangs")
 
-    def _start(self) -> _Worker:
-        mine, theirs = self._spawn.Pipe()
-        threads = str(self._context.hardware.threads)
-        # Read by the numerical libraries when the worker imports them.
-        before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-        os.environ.update(dict.fromkeys(before, threads))
-        process = self._spawn.Process(target=_serve, args=(theirs, self._context), daemon=True)
-        with _without_ctrl_c():
-            process.start()
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
-        theirs.close()
-        return _Worker(process, mine)
+    def _end(self, crew: Crew, outcome: Outcome) -> Outcome:
+        """Make room for the next job."""
+        crew.job = None
+        if crew.broken:
+            crew.kill()
+            self._crews[self._crews.index(crew)] = self._start(crew.slot)
+        return outcome
 
-
-@contextmanager
-def _without_ctrl_c() -> Iterator[None]:
-    """Processes started within never see Ctrl-C: it is the parent's to handle, also while they start."""
-    resource_tracker.ensure_running()  # starting it would lift the block
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-class _Worker:
-    def __init__(self, process: multiprocessing.Process, pipe: Connection):
-        self.process, self.pipe = process, pipe
-        self.job: str | None = None
-
-
-def _serve(pipe: Connection, context: Context) -> None:
-    """A worker's life: receive a job, do it, report; until the pipe closes."""
-    prepare(context)
-    while True:
-        try:
-            job_id, job = pipe.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            pipe.send(attempt(job_id, job, context))
-        except (BrokenPipeError, OSError):
-            return
-
-
-def attempt(job_id: str, job: Job, context: Context) -> Outcome:
-    """Do a job; an exception becomes the outcome's error."""
-    try:
-        perform(job, context)
-        return Outcome(job_id)
-    except Exception as problem:
-        if os.environ.get("SPARSEBENCH_TRACEBACK"):
-            traceback.print_exc()
-        return Outcome(job_id, f"{type(problem).__name__}: {problem}", getattr(problem, "stage", None))
-
-
-def prepare(context: Context) -> None:
-    """Threads and the user's method files, in the process that does the work."""
-    import torch
-
-    from sparsebench.methods import register
-
-    torch.set_num_threads(context.hardware.threads)
-    for file in context.method_files:
-        register(file)
+    def _start(self, slot: int) -> Crew:
+        return Crew(slot, self._context, self._gpus)

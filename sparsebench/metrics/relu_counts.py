@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from sparsebench.errors import UsageError
+from sparsebench.ranks import several
 from sparsebench.trace import SMOOTH, Trace, is_relu, take
 
 
@@ -126,7 +127,7 @@ class ActivationCounts(Trace):
 
     def all_reduce(self) -> None:
         """Sum the counts over all ranks, which must have seen at least one batch each."""
-        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        if not several():
             return
         sites = [*self.relus.values(), *self.smooth.values()]
         counts = [t for site in sites for t in site.tensors]

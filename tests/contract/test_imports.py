@@ -16,13 +16,27 @@ CALLBACKS = PACKAGE.parent / "callbacks"
 
 FLOORS = [
     {"errors", "files", "stats", "protocol"},
-    {"registry", "masks", "scope", "tree", "record", "patterns", "allocation", "recipe", "phases", "snapshot", "trace"},
+    {
+        "registry",
+        "ranks",
+        "masks",
+        "scope",
+        "tree",
+        "record",
+        "agreement",
+        "patterns",
+        "allocation",
+        "recipe",
+        "phases",
+        "snapshot",
+        "trace",
+    },
     {"selection", "scoring", "budget", "growth", "soft", "unfold", "batch_norm", "__init__"},
     {"calibration", "layerwise", "per_example", "wiring", "criteria", "structured"},
     {"functional", "export"},
     {"models", "data", "metrics", "latency"},
     {"callbacks", "regimes", "modifiers", "sensible", "fingerprint", "methods", "tasks"},
-    {"provenance", "audit", "benchmarks", "grid", "launchers"},
+    {"provenance", "audit", "benchmarks", "grid", "launchers", "verify"},
     {"report"},
     {"cli", "__main__"},
 ]
@@ -51,6 +65,7 @@ NO_TORCH = {
     "report",
     "stats",
     "record",
+    "agreement",
     "cli",
     "errors",
     "files",
@@ -67,7 +82,9 @@ NO_TORCH = {
     "regimes",
     "modifiers",
 }
-NO_TORCH_FILES = {f"grid/{name}.py" for name in ("board", "cell", "plan", "drive", "jobs", "run", "store", "hardware")}
+NO_TORCH_FILES = {
+    f"grid/{name}.py" for name in ("board", "cell", "plan", "drive", "jobs", "run", "store", "hardware", "rerun")
+}
 HEAVY = {"torch", "lightning", "torchvision", "torchmetrics", "safetensors"}
 
 

@@ -90,7 +90,7 @@ def test_3_a_dynamic_count_that_drifts(tmp_path, monkeypatch):
 
 
 def test_4_ranks_that_differ(tmp_path, monkeypatch):
-    monkeypatch.setattr(stages, "digests_of_ranks", lambda masks: ["a", "b"])
+    monkeypatch.setattr(stages, "gather", lambda value: ["a", "b"] if isinstance(value, str) else [value])
     assert failures("magnitude@finetune", tmp_path) == [{4}]
 
 
@@ -236,7 +236,7 @@ def test_9_a_collapsed_cell_counts_in_the_mean(tmp_path):
 
 
 def test_a_cell_that_fails_is_shown_and_not_ranked(tmp_path, monkeypatch):
-    monkeypatch.setattr(stages, "digests_of_ranks", lambda masks: ["a", "b"])
+    monkeypatch.setattr(stages, "gather", lambda value: ["a", "b"] if isinstance(value, str) else [value])
     board = tiny_board("magnitude@finetune", "random/erk@init")
     publish(board, run_inline(board, tmp_path / "s"), tmp_path / "results")
     records, _ = load_all(tmp_path / "results")

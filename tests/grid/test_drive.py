@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from sparsebench.grid.drive import Progress, drive
-from sparsebench.launchers import Outcome
+from sparsebench.grid.drive import drive
+from sparsebench.launchers import Outcome, Progress
 
 
 @dataclass(frozen=True)

@@ -194,14 +194,17 @@ def test_ctrl_c_in_this_process(folder):
 def test_a_worker_that_dies_idle_is_replaced_and_its_job_reported():
     launcher = LocalLauncher(1, Context("nowhere", Hardware(), "test"))
     try:
-        first = launcher._workers[0].process
+        (first,) = launcher._crews[0]._members.values()
         first.kill()
         first.join()
         launcher.submit("job", None)
-        (outcome,) = launcher.finished(timeout=10)
+        outcomes = []
+        wait_for(lambda: outcomes.extend(launcher.finished(timeout=1)) or outcomes)
+        (outcome,) = outcomes
         assert outcome.job_id == "job"
         assert "died (exit code -9)" in outcome.error
         assert launcher.room == 1
-        assert launcher._workers[0].process.is_alive()
+        (second,) = launcher._crews[0]._members.values()
+        assert second.is_alive()
     finally:
         launcher.close(kill=True)

@@ -50,6 +50,18 @@ def test_calibration_against_a_loop_over_bins(predictions):
     assert quality(logits, labels)["ece"] == pytest.approx(expected, abs=1e-6)
 
 
+def test_calibration_depends_on_the_number_of_bins():
+    """Right where it is less sure and wrong where it is more: one bin over both hides what two tell apart.
+
+    Confidences 0.61 and 0.66 lie in bins 9 (0.600 to 0.667) of 15, so they are one: |1/2 - 0.635| = 0.135. Of ten bins
+    they share one too, but 0.68 joins them there, while of fifteen it is on its own.
+    """
+    confidence, right = torch.tensor([0.61, 0.66, 0.68]).double(), torch.tensor([1, 0, 1])
+    logits = torch.stack([confidence.log(), (1 - confidence).log()], 1)
+    together, alone = abs(1 / 2 - 0.635), abs(1 - 0.68)
+    assert quality(logits, 1 - right)["ece"] == pytest.approx((2 * together + alone) / 3, abs=1e-6)
+
+
 def test_five_classes_or_fewer_have_no_top5():
     logits = torch.eye(5)
     assert quality(logits, torch.arange(5))["top5"] is None

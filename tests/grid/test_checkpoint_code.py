@@ -1,0 +1,31 @@
+"""Checkpoints hold numbers: one that holds code is not loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sparsebench.grid.training import readable
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+def test_a_checkpoint_that_holds_code_is_set_aside_and_not_run(tmp_path, capsys):
+    checkpoint, mark = tmp_path / "checkpoint.ckpt", tmp_path / "it-ran"
+    torch.save({"state_dict": {"w": torch.ones(2)}}, checkpoint)
+    assert readable(checkpoint)
+    torch.save({"state_dict": {"w": torch.ones(2)}, "epoch": Trap(mark)}, checkpoint)
+    assert not readable(checkpoint)
+    assert not mark.exists()
+    assert "damaged" in capsys.readouterr().out
+    torch.load(checkpoint.with_suffix(".damaged"), weights_only=False)
+    assert mark.exists(), "the trap does not work, so this test shows nothing"

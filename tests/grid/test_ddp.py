@@ -1,0 +1,175 @@
+"""Two processes give what one gives: scores, masks, weights, metrics; each test image counted once."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sparsebench.cli import main
+from sparsebench.grid.store import Store
+from sparsebench.record import Record
+
+BOARD = """
+name: together
+version: 1
+title: One process and two
+tasks:
+  - {base: digits-mlp, name: mlp, network_arguments: {hidden: [16, 12]}, recipe: {epochs: 1, mask_every: 3}}
+  - {base: digits-resnet8, name: smooth, network: smooth, network_arguments: {}, recipe: {epochs: 1, mask_every: 3}}
+methods: [snip@init, fisher@init, rigl, set, magnitude@gmp, topkast, sparsegpt@oneshot, l1@finetune]
+sparsities: [0.5]
+seeds: [0]
+"""
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory) -> tuple[Store, Store]:
+    """The board run by one process and by crews of two."""
+    folder = tmp_path_factory.mktemp("ddp")
+    (folder / "together.yaml").write_text(BOARD)
+    stores = []
+    for devices in (1, 2):
+        store = folder / f"store{devices}"
+        command = [
+            "run",
+            str(folder / "together.yaml"),
+            "--methods",
+            str(HERE / "odd_digits.py"),
+            "--store",
+            str(store),
+        ]
+        command += ["--results", str(folder / f"results{devices}"), "--devices", str(devices), "--workers", "1"]
+        sparsebench(*command)
+        stores.append(Store(store))
+    return tuple(stores)
+
+
+def sparsebench(*command: str) -> None:
+    """In a process of its own: what the method files patch must not reach other tests."""
+    whole = [sys.executable, "-m", "sparsebench", *command, "--accelerator", "cpu"]
+    done = subprocess.run(whole, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def records(store: Store) -> dict[str, dict]:
+    return {path.stem: Record.load(path).data for path in store.records.glob("*.json")}
+
+
+def test_masks_are_equal_exactly_and_weights_to_float_tolerance(both):
+    one, two = both
+    assert one.done_stages() == two.done_stages() != set()
+    pruned = 0
+    for stage in one.done_stages():
+        files = one.stage_report(stage)["files"]
+        assert files.keys() == two.stage_report(stage)["files"].keys()
+        for file in files:
+            mine, theirs = load_file(one.stage(stage) / file), load_file(two.stage(stage) / file)
+            assert mine.keys() == theirs.keys()
+            pruned += file != "weights.safetensors"
+            for name, value in mine.items():
+                if value.dtype == torch.bool:
+                    assert torch.equal(value, theirs[name]), f"{one.stage_report(stage)['label']}: mask of {name}"
+                else:
+                    torch.testing.assert_close(theirs[name], value, rtol=1e-5, atol=1e-5)
+    assert pruned == 16
+
+
+def test_losses_and_metrics_are_equal(both):
+    one, two = map(records, both)
+    assert one.keys() == two.keys()
+    for cell, mine in one.items():
+        theirs = two[cell]
+        assert theirs["curves"]["losses"] == pytest.approx(mine["curves"]["losses"], rel=1e-6)
+        assert theirs["metrics"].keys() == mine["metrics"].keys()
+        numbers = {name: value for name, value in mine["metrics"].items() if value is not None}
+        assert {name: theirs["metrics"][name] for name in numbers} == pytest.approx(numbers, rel=1e-4, abs=1e-6)
+        assert theirs["per_class"] == mine["per_class"]
+        assert theirs["sparsity"] == mine["sparsity"]
+
+
+def test_every_rule_holds_on_both_ranks_and_no_test_image_counts_twice(both):
+    for world, store in zip((1, 2), both, strict=True):
+        for record in records(store).values():
+            details = {rule["rule"]: rule["detail"] for rule in record["audit"]}
+            assert all(rule["passed"] for rule in record["audit"])
+            assert details[8].startswith("399 of 399 test images")
+            assert record["provenance"]["world_size"] == world
+            if record["cell"]["method"] != "dense":
+                assert details[4] == f"1 digest(s) on {world} of {world} process(es)"
+
+
+@pytest.mark.slow
+def test_two_nodes_started_by_torchrun(both, tmp_path):
+    """One process a node, as torchrun starts them; the same stages as one process'."""
+    folder = both[0].folder.parent
+    command = ["run", str(folder / "together.yaml"), "--tasks", "smooth"]
+    command += ["--methods", str(HERE / "odd_digits.py:snip@init")]
+    command += ["--accelerator", "cpu", "--launcher", "torchrun", "--nodes", "2"]
+    command += ["--store", str(tmp_path / "s"), "--results", str(tmp_path / "r")]
+    meeting = ["--rdzv-backend", "static", "--master-addr", "127.0.0.1", "--master-port", str(free_port())]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", *meeting]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    nodes = [
+        subprocess.Popen([*torchrun, "--node-rank", str(node), "-m", "sparsebench", *command], **pipes)
+        for node in range(2)
+    ]
+    said = [node.communicate(timeout=180)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], said
+    found = records(Store(tmp_path / "s"))
+    assert found.keys() < records(both[0]).keys()
+    stages = Store(tmp_path / "s").done_stages()
+    assert len(stages) == 2
+    for stage in stages:
+        for file in both[0].stage_report(stage)["files"]:
+            mine, theirs = (load_file(store.stage(stage) / file) for store in (both[0], Store(tmp_path / "s")))
+            for name, value in mine.items():
+                torch.testing.assert_close(theirs[name], value, rtol=1e-5, atol=1e-5)
+    assert {record["provenance"]["world_size"] for record in found.values()} == {2}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--devices", "3"], "3 devices cannot share the global batch of 128 of task"),
+        (["--devices", "0"], "--devices 0: at least 1 is needed"),
+        (["--nodes", "2"], "--nodes 2: --launcher local has this machine only"),
+        (["--devices", "2", "--launcher", "inline"], "is one process, and a cell shall be trained by 2"),
+        (["--launcher", "torchrun"], "was not started by torchrun"),
+        (["--per-device", "2"], "--per-device 2: jobs that share a GPU need --accelerator gpu"),
+        (["--time-limit", "0"], "--time-limit 0: more than 0 seconds"),
+        (["--time-limit", "5", "--launcher", "inline"], "--launcher inline cannot stop itself"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_any_work(options, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "quick", "--tasks", "digits-mlp", "--methods", "snip", "--accelerator", "cpu", *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob(".sparsebench/stages/*"))
+
+
+def test_a_rank_that_differs_fails_the_audit_of_the_cell(tmp_path):
+    """What only the second rank sees must reach the record, which the first one writes."""
+    (tmp_path / "together.yaml").write_text(BOARD)
+    command = ["run", str(tmp_path / "together.yaml"), "--tasks", "mlp"]
+    command += ["--methods", str(HERE / "careless_rank.py")]
+    command += ["--store", str(tmp_path / "s"), "--results", str(tmp_path / "r"), "--devices", "2", "--workers", "1"]
+    sparsebench(*command)
+    (pruned,) = (r for r in records(Store(tmp_path / "s")).values() if r["cell"]["method"] != "dense")
+    failed = {rule["rule"]: rule["detail"] for rule in pruned["audit"] if not rule["passed"]}
+    assert failed.keys() == {4, 7}, json.dumps(failed)
+    assert failed[4].startswith("2 digest(s) on 2 of 2 process(es)")
+    assert failed[7].startswith("rank 1: ")  # and not the first rank's own
