@@ -38,11 +38,10 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> None:
     loaded = load_stage(job.chain[-1], store, cell.task, cell.seed, data, context.hardware)
     before = data.test_reads
     z, y = logits(loaded.net, data.test_dataloader())
-    reads = data.test_reads - before
 
     def write() -> None:
         with alone():
-            measured(job, loaded, data, (z, y, reads), store, context).save(store.records / f"{cell.id}.json")
+            measured(job, loaded, data, (z, y, before), store, context).save(store.records / f"{cell.id}.json")
 
     from_leader(write)
 
@@ -50,8 +49,8 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> None:
 def measured(
     job: CellJob, loaded: Loaded, data, test: tuple[Tensor, Tensor, int], store: Store, context: Context
 ) -> Record:
-    """A cell's record. ``test``: logits and labels of the test split, and how often it was read for them."""
-    cell, (z, y, reads) = job.cell, test
+    """A cell's record. ``test``: logits and labels of the test split, and how often it had been read before them."""
+    cell, (z, y, before) = job.cell, test
     net, masks = loaded.net, loaded.masks and loaded.masks.to(context.hardware.device)
     whole = initial_net(cell.task, cell.seed, data.input_shape, data.num_classes)
     chain = [store.stage_report(stage) for stage in job.chain]
@@ -81,7 +80,7 @@ def measured(
         cell.sparsity,
         allocation=cell.method.scorer.allocation if cell.method.scorer else "global",
         own_count=own_count(cell, whole, loaded, data),
-        test_reads=reads,
+        test_reads=data.test_reads - before,
         test_images=(len(y), data.test_size),
         flagged=is_collapsed,
         should_be_flagged=by_chance or bool(masks and masks.emptied) or None in losses,

@@ -37,9 +37,9 @@ def run_stage(stage: Stage, store: Store, hardware: Hardware) -> None:
     keys = set(state.net.state_dict())
     for phase in stage.phases:
         perform(phase, state, store, data, hardware)
+    state.report["val_top1"] = top1(state.net, data.val_dataloader())
     audit_stage(state, keys, data.test_reads - reads, hardware)
     hear_ranks(state)
-    state.report["val_top1"] = top1(state.net, data.val_dataloader())
     state.report["wall_seconds"] = time.perf_counter() - began
     from_leader(lambda: save(state, store))
 

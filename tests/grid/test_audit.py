@@ -14,6 +14,7 @@ import sparsebench.grid.watch as watch
 import sparsebench.scoring as scoring
 from sparsebench.callbacks import dynamic
 from sparsebench.callbacks.upkeep import Upkeep
+from sparsebench.data.module import DataModule
 from sparsebench.functional import Pruning
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.run import publish
@@ -144,6 +145,13 @@ def test_8_a_look_at_the_test_set_while_training(tmp_path, monkeypatch):
         original(state, phase, data, *rest)
 
     monkeypatch.setattr(perform, "train", peeking)
+    assert failures("magnitude@finetune", tmp_path) == [{8}]
+
+
+@pytest.mark.parametrize("reader", ["val_dataloader", "probe"])
+def test_8_test_images_where_others_belong(reader, tmp_path, monkeypatch):
+    """Validation at the end of a stage; dead neurons, which are counted after the one reading that is allowed."""
+    monkeypatch.setattr(DataModule, reader, lambda self, *_: list(self.test_dataloader()))
     assert failures("magnitude@finetune", tmp_path) == [{8}]
 
 
