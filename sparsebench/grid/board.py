@@ -151,8 +151,9 @@ def load(name: str) -> Board:
 def from_text(text: str, where: str) -> Board:
     """A board from YAML text; ``where`` names it in errors."""
     try:
-        content = yaml.safe_load(text)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        content = loader.construct_document(node) if node else None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

@@ -113,6 +113,8 @@ class Store:
     def forget_failures(self, run: str) -> None:
         """The run is over; the next one tries again."""
         shutil.rmtree(self.folder / "failures" / run, ignore_errors=True)
+        with suppress(OSError):  # other runs have theirs there
+            (self.folder / "failures").rmdir()
 
     def record(self, cell: str) -> Record:
         """The record of a finished cell.
@@ -145,7 +147,8 @@ class Store:
                 if sha256((folder / file).read_bytes()).hexdigest() != digest:
                     raise CorruptStage(name, f"{folder / file} does not match its digest")
             return report
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            # The last three: JSON, and no report of a stage.
             raise CorruptStage(name, f"{folder / 'stage.json'}: {type(error).__name__}: {error}") from None
 
     def set_aside_stage(self, name: str) -> Path | None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from sparsebench.report.table import DENSE, unranked_reason
+from sparsebench.report.table import DENSE, records, unranked_reason
 
 NONE = "–"
 
@@ -26,13 +26,22 @@ class Grid(NamedTuple):
     rows: list[list[Cell]]
 
 
+def missing(value: float | None) -> bool:
+    """None or not a number; thousands of cells ask, and ``pandas.isna`` is slow for single values.
+
+    >>> missing(None), missing(float("nan")), missing(0.0)
+    (True, True, False)
+    """
+    return value is None or value != value
+
+
 def percent(fraction: float | None, digits: int = 1) -> str:
     """A fraction in percent without its sign.
 
     >>> percent(0.97123), percent(float("nan"))
     ('97.1', '–')
     """
-    return NONE if fraction is None or pd.isna(fraction) else f"{100 * fraction:.{digits}f}"
+    return NONE if missing(fraction) else f"{100 * fraction:.{digits}f}"
 
 
 def plus_minus(fraction: float, half: float | None) -> str:
@@ -41,7 +50,7 @@ def plus_minus(fraction: float, half: float | None) -> str:
     >>> plus_minus(0.971, 0.004), plus_minus(0.971, None)
     ('97.1 ± 0.4', '97.1')
     """
-    return percent(fraction) + ("" if half is None or pd.isna(half) else f" ± {percent(half)}")
+    return percent(fraction) + ("" if missing(half) else f" ± {percent(half)}")
 
 
 def sparsity_label(sparsity: float) -> str:
@@ -62,9 +71,9 @@ def overall_grid(summary: pd.DataFrame) -> Grid:
     header = ["method", "average rank", "95 % interval", "drop", "collapsed", "epochs", "cells"]
     rows = []
     first = summary["rank"].min() if summary["rank"].count() > 1 else None
-    for row in summary.to_dict("records"):
+    for row in records(summary):
         reason = unranked_reason(row)
-        bounds = NONE if pd.isna(row["low"]) else f"{row['low']:.1f} … {row['high']:.1f}"
+        bounds = NONE if missing(row["low"]) else f"{row['low']:.1f} … {row['high']:.1f}"
         rows.append(
             [
                 Cell(row["method"], "code"),
@@ -75,7 +84,7 @@ def overall_grid(summary: pd.DataFrame) -> Grid:
                 Cell(bounds),
                 Cell(plus_minus(row["drop"], row["drop_half"])),
                 Cell(f"{row['collapsed']}/{row['cells']}"),
-                Cell(NONE if pd.isna(row["epochs_ratio"]) else f"{row['epochs_ratio']:.1f} ×"),
+                Cell(NONE if missing(row["epochs_ratio"]) else f"{row['epochs_ratio']:.1f} ×"),
                 Cell(f"{row['cells']}/{row['asked']}"),
             ]
         )
@@ -84,23 +93,29 @@ def overall_grid(summary: pd.DataFrame) -> Grid:
 
 def task_grid(table: pd.DataFrame, task: str) -> Grid:
     """Top-1 accuracy (%) of one task, methods by sparsities, best mean rank first, unranked below."""
-    rows_of_task = table[(table["task"] == task) & (table["method"] != DENSE)]
-    sparsities = sorted(rows_of_task["sparsity"].unique())
-    by_place = {(row["method"], row["sparsity"]): row for row in rows_of_task.to_dict("records")}
-    incomplete = rows_of_task.assign(gap=rows_of_task["state"] != "ranked").groupby("method", sort=False)
-    order = incomplete.agg(missing=("rank", "size"), gap=("gap", "sum"), rank=("rank", "mean"))
-    order["missing"] = len(sparsities) - order["missing"] + order["gap"]
-    methods = order.sort_values(["missing", "rank"], kind="stable").index
+    by_method: dict[str, dict[float, dict[str, Any]]] = {}
+    for row in records(table[(table["task"] == task) & (table["method"] != DENSE)]):
+        by_method.setdefault(row["method"], {})[row["sparsity"]] = row
+    sparsities = sorted({sparsity for rows in by_method.values() for sparsity in rows})
+
+    def place(method: str) -> tuple[int, bool, float]:
+        ranks = [row["rank"] for row in by_method[method].values() if not missing(row["rank"])]
+        ranked = sum(row["state"] == "ranked" for row in by_method[method].values())
+        return len(sparsities) - ranked, not ranks, sum(ranks) / max(len(ranks), 1)
+
     return Grid(
         ["method", *map(sparsity_label, sparsities)],
-        [[Cell(m, "code"), *(_accuracy(by_place.get((m, s))) for s in sparsities)] for m in methods],
+        [
+            [Cell(m, "code"), *(_accuracy(by_method[m].get(s)) for s in sparsities)]
+            for m in sorted(by_method, key=place)
+        ],
     )
 
 
 def _accuracy(row: Mapping[str, Any] | None) -> Cell:
     if row is None:
         return Cell(NONE)
-    if pd.isna(row["top1"]):
+    if missing(row["top1"]):
         return Cell("failed")
     notes = {"audit": " †", "failed": f" ({row['seeds']})", "incomplete": f" ({row['seeds']})"}
     collapse = " ↓" if row["collapsed"] else ""
@@ -124,11 +139,11 @@ def detail_grid(table: pd.DataFrame, task: str) -> Grid:
         "dead dynamic", "NLL", "ECE", "worst class", "CEV", "SDE", "collapsed", "audit",
     ]  # fmt: skip
     rows = []
-    for row in table[table["task"] == task].to_dict("records"):
+    for row in records(table[table["task"] == task]):
         texts = [
             sparsity_label(row["sparsity"]),
             plus_minus(row["top1"], row["top1_half"]),
-            row["state"] if pd.isna(row["rank"]) else f"{row['rank']:.0f}",
+            row["state"] if missing(row["rank"]) else f"{row['rank']:.0f}",
             str(row["seeds"]),
             percent(row["achieved"], 2),
             _number(row["speedup"], ".1f", " ×"),
@@ -155,4 +170,4 @@ def audit_text(row: Mapping[str, Any]) -> str:
 
 
 def _number(value: float | None, spec: str, unit: str = "") -> str:
-    return NONE if value is None or pd.isna(value) else f"{value:{spec}}{unit}"
+    return NONE if missing(value) else f"{value:{spec}}{unit}"

@@ -3,47 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sparsebench.report.cells import LEGEND, Cell, Grid, detail_grid, overall_grid, plus_minus, task_grid
-from sparsebench.report.table import DENSE, distinct
+from sparsebench.report.cells import LEGEND, Cell, Grid, detail_grid, missing, overall_grid, plus_minus
+from sparsebench.report.table import DENSE, distinct, records
+
+if TYPE_CHECKING:
+    from sparsebench.report import Standing
 
 
-def page(
-    cells: pd.DataFrame,
-    table: pd.DataFrame,
-    summary: pd.DataFrame,
-    sentences: Sequence[str],
-    board: Mapping[str, Any],
-    notes: Sequence[str] = (),
-    figures: Sequence[str] = (),
-) -> str:
+def page(standing: Standing, figures: Sequence[str] = ()) -> str:
     """The whole page as Markdown; ``figures`` are file names next to it, the accuracy curves first.
 
     It depends on the records alone (no date, no machine), so the same records give the same bytes.
     """
+    board, cells, table, grids = standing.board, standing.cells, standing.rows, standing.grids
     parts = [
         f"# {board['title']}",
         _made(cells, board),
-        "\n".join(f"- {sentence}" for sentence in [*sentences, *notes]),
+        "\n".join(f"- {sentence}" for sentence in [*standing.sentences, *standing.notes]),
         "## All sparsities",
-        grid_to_markdown(overall_grid(summary)),
+        grid_to_markdown(overall_grid(standing.summary)),
         "Average rank over every task, sparsity and seed (1 = best), for methods that finished all of them. "
         "Drop: from the dense network, in percentage points of top-1, ± over (task, seed). Epochs: all "
         "training up to the result, over that of the dense network.",
         *(f"![{_caption(name)}]({name})" for name in figures[:1]),
     ]
-    tasks = list(cells["task"].unique())
-    if tasks:
-        parts += ["## Tasks", _legend([task_grid(table, task) for task in tasks])]
-    for task in tasks:
-        parts += [f"### {task}", _dense_line(table, task), grid_to_markdown(task_grid(table, task))]
+    if grids:
+        parts += ["## Tasks", _legend(list(grids.values()))]
+    for task, grid in grids.items():
+        parts += [f"### {task}", _dense_line(table, task), grid_to_markdown(grid)]
     parts += [f"![{_caption(name)}]({name})" for name in figures[1:]]
-    if tasks:
+    if grids:
         parts += ["## Details", _DETAIL_LEGEND]
-    for task in tasks:
+    for task in grids:
         body = grid_to_markdown(detail_grid(table, task))
         parts.append(f"<details><summary>{task}</summary>\n\n{body}\n\n</details>")
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -98,8 +93,8 @@ def _made(cells: pd.DataFrame, board: Mapping[str, Any]) -> str:
 
 
 def _dense_line(table: pd.DataFrame, task: str) -> str:
-    dense = table[(table["task"] == task) & (table["method"] == DENSE)].to_dict("records")
-    if not dense or pd.isna(dense[0]["top1"]):
+    dense = records(table[(table["task"] == task) & (table["method"] == DENSE)])
+    if not dense or missing(dense[0]["top1"]):
         return "Top-1 (%) by sparsity."
     return f"Top-1 (%) by sparsity; dense network: {plus_minus(dense[0]['top1'], dense[0]['top1_half'])}."
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
-from sparsebench.report.cells import Cell, Grid, overall_grid, task_grid
-from sparsebench.report.table import leaderboard, overall
-from sparsebench.report.verdict import verdict
+from sparsebench.report.cells import Cell, Grid, overall_grid
+
+if TYPE_CHECKING:
+    from sparsebench.report import Standing
 
 FILE_WIDTH = 120
 """Columns where the output goes to a file or a pipe."""
@@ -24,18 +23,17 @@ _SIGNS = {"best": "*", "tie": "≈"}
 _STYLES = {"best": "bold green", "tie": "green", "code": "cyan"}
 
 
-def show(cells: pd.DataFrame, board: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print the tables of a board's cells (as from :func:`sparsebench.report.table.select`).
+def show(standing: Standing, console: Console | None = None) -> None:
+    """Print the tables of a board.
 
     ``*`` is the best mean, ``≈`` what the seed-paired difference does not tell from it.
     """
     console = console or _console()
-    table = leaderboard(cells, len(board["seeds"]))
-    if not cells.empty:
-        _print(console, overall_grid(overall(cells, table, board)), board["title"])
-        for task in cells["task"].unique():
-            _print(console, task_grid(table, task), f"{task}: top-1 (%) by sparsity")
-    console.print(Markdown("\n".join(f"- {sentence}" for sentence in verdict(cells, table, board))))
+    if not standing.cells.empty:
+        _print(console, overall_grid(standing.summary), standing.board["title"])
+        for task, grid in standing.grids.items():
+            _print(console, grid, f"{task}: top-1 (%) by sparsity")
+    console.print(Markdown("\n".join(f"- {sentence}" for sentence in standing.sentences)))
 
 
 def _console() -> Console:

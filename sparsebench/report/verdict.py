@@ -113,7 +113,8 @@ def _unfinished(cells: pd.DataFrame, board: Mapping[str, Any]) -> list[str]:
     if len(failed):
         listing = _listing([f"`{m}` {count}" for m, count in failed["method"].value_counts().items()])
         sentences.append(f"{len(failed)} cell{'s' if len(failed) > 1 else ''} did not run to their end: {listing}.")
-    absent = [method for method in board["methods"] if method not in set(cells["method"])]
+    present = set(cells["method"])
+    absent = [method for method in board["methods"] if method not in present]
     if absent:
         sentences.append(f"Not run yet: {_listing([f'`{method}`' for method in absent])}.")
     return sentences

@@ -112,8 +112,7 @@ def test_cells_say_why_they_are_not_ranked(build, results, tiny):
 @pytest.mark.parametrize("width", [80, 160])
 def test_the_terminal_never_cuts_a_number(build_all, board, width):
     output = io.StringIO()
-    cells, _ = select(frame(build_all(board)), board)
-    show(cells, board, Console(file=output, width=width))
+    show(report.standing_of(frame(build_all(board)), board), Console(file=output, width=width))
     text = output.getvalue()
     rows = [line for line in text.splitlines() if line.startswith(" magnitude@finetune")]
     assert len(rows) == 1 + len(board["tasks"])

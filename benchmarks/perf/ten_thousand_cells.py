@@ -1,0 +1,103 @@
+"""Are planning, status and report of 10,000 cells quick? Bars: 2 seconds and 500 MB each, on one core.
+
+    python benchmarks/perf/ten_thousand_cells.py [--cells N] [--repeats R] [--folder DIR]
+
+Every figure is a whole process, interpreter start included, pinned to one core: median wall time of the repeats, its
+range, the median CPU time (what the wall time is on an idle machine), and the largest resident set. "first" is a report
+without anything remembered of earlier ones, "again" the next one. Files are in the page cache. ``--cells`` (a multiple
+of 2,000) gives a growth curve, ``--folder`` keeps and reuses the synthetic results. What was found: NOTES.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+SECONDS, MEGABYTES = 2.0, 500.0
+CELLS_OF_A_SEED = 2000
+PLAN = """
+import sys
+from sparsebench.grid import board
+from sparsebench.grid.plan import plan
+whole = plan(board.load(sys.argv[1]).cells)
+print(f"{len(whole.cells)} cells, {len(whole.stages)} stages")
+"""
+# This process imports nothing large: a child's peak memory counts what it was forked from.
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--cells", type=int, default=10_000, help="a multiple of 2,000")
+    options.add_argument("--repeats", type=int, default=5)
+    options.add_argument("--folder", type=Path, help="where the synthetic results stay (default: a temporary folder)")
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = chosen.folder or Path(temporary)
+        seeds = max(1, round(chosen.cells / CELLS_OF_A_SEED))
+        if not (folder / "store").is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            subprocess.run([sys.executable, Path(__file__).with_name("synthetic.py"), folder, str(seeds)], check=True)
+        for name, (command, prepare) in commands(folder).items():
+            tell(name, [measure(command, prepare) for _ in range(chosen.repeats)])
+
+
+def commands(folder: Path) -> dict[str, tuple[list[str], Callable[[], None]]]:
+    """What is timed, and what happens before each time."""
+    board, where = str(folder / "board.yaml"), ["--store", f"{folder}/store", "--results", f"{folder}/results"]
+    program = [sys.executable, "-m", "sparsebench"]
+    report = [*program, "report", board, *where]
+
+    def nothing() -> None: ...
+
+    def forget() -> None:
+        shutil.rmtree(folder / "store" / "cache", ignore_errors=True)
+
+    return {
+        "plan": ([sys.executable, "-c", PLAN, board], nothing),
+        "status": ([*program, "status", board, *where], nothing),
+        "report --no-figures, first": ([*report, "--no-figures"], forget),
+        "report --no-figures, again": ([*report, "--no-figures"], nothing),
+        "report, first": (report, forget),
+        "report, again": (report, nothing),
+    }
+
+
+def measure(command: list[str], prepare: Callable[[], None]) -> tuple[float, float, float]:
+    """Wall and CPU time in seconds and peak memory in MB of one process on one core."""
+    prepare()
+    began = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=one_core)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {child.returncode}")
+    seconds = time.perf_counter() - began
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def one_core() -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def tell(name: str, runs: list[tuple[float, float, float]]) -> None:
+    seconds, busy, memories = zip(*runs, strict=True)
+    memory = max(memories)
+    verdict = "met" if median(seconds) < SECONDS and memory < MEGABYTES else "MISSED"
+    spread = f"({min(seconds):.2f} to {max(seconds):.2f})"
+    print(
+        f"{name:28}{median(seconds):7.2f} s {spread:17} CPU {median(busy):5.2f} s {memory:6.0f} MB   {verdict}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

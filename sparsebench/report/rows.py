@@ -1,0 +1,103 @@
+"""Rows: what a leaderboard needs of each record, remembered from one report to the next.
+
+Reading and verifying ten thousand records takes many seconds, and few of them have changed since the last report. A
+record is read again unless its file has the size, inode, time of modification and time of change that it had when it
+was last verified. The time of change is set by the system at every write, rename and change of attributes: an edit
+whose modification time was put back is still noticed. Files changed within the last seconds are not remembered, since
+one more edit could carry the same time. What goes by unnoticed is what no file time shows: the clock set back, or a
+disk written past its file system. ``sparsebench verify`` and the tests of the committed results remember nothing.
+
+The memory is a file of this machine, not a result: it may be deleted at any time, and is not used by other code than
+that which wrote it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from sparsebench import record as records
+from sparsebench.files import write_atomic
+from sparsebench.record import CorruptRecord, Record, copied
+from sparsebench.report import table
+
+FRESH_SECONDS = 3
+"""More than the coarsest file times there are (two seconds)."""
+Row = list[Any]
+"""The values of ``table.COLUMNS``."""
+Entry = tuple[list[int], str, Row]
+"""The stamp of a file, the cell in it, its row."""
+
+
+def read(folder: str | Path, memory: str | Path | None = None) -> tuple[list[Row], list[CorruptRecord]]:
+    """The rows of all records below a folder in path order, and what could not be trusted.
+
+    A cell that appears twice is kept once, as in :func:`sparsebench.record.load_all`.
+
+    Args:
+        memory: a file of this machine that remembers rows; None reads and verifies every record.
+    """
+    known = _recall(memory) if memory else {}
+    now, fresh, rows, corrupt = time.time_ns(), {}, [], []
+    seen: dict[str, str] = {}
+    for name, stat in files(folder):
+        entry = known.get(name)
+        try:
+            if entry is None or entry[0] != stat:
+                record = Record.load(Path(folder, name))
+                entry = (stat, record.data["cell_id"], table.row(record))
+            if max(stat[2:]) < now - FRESH_SECONDS * 10**9:
+                fresh[name] = entry
+            first = seen.setdefault(entry[1], name)
+            if first is not name:
+                raise copied(Path(folder, name), Path(folder, first))
+            rows.append(entry[2])
+        except CorruptRecord as error:
+            corrupt.append(error)
+    if memory and fresh != known:
+        # A leaderboard can be made from a place where nothing can be remembered.
+        with suppress(OSError):
+            write_atomic(memory, json.dumps({"code": _code(), "files": fresh}))
+    return rows, corrupt
+
+
+def files(folder: str | Path) -> Iterator[tuple[str, list[int]]]:
+    """The JSON files below a folder in path order, each with its stamp."""
+    found = []
+    for place, _, names in os.walk(folder):
+        below = () if place == str(folder) else Path(place).relative_to(folder).parts
+        found += [(*below, name) for name in names if name.endswith(".json")]
+    for parts in sorted(found):
+        name = os.path.join(*parts)
+        with suppress(FileNotFoundError):
+            yield name, stamp(os.path.join(folder, name))
+
+
+def stamp(path: str | Path) -> list[int]:
+    """What tells a changed file: its size, inode, and times of modification and of change in nanoseconds."""
+    about = os.stat(path)
+    return [about.st_size, about.st_ino, about.st_mtime_ns, about.st_ctime_ns]
+
+
+def _recall(memory: str | Path) -> dict[str, Entry]:
+    try:
+        found = json.loads(Path(memory).read_bytes())
+        if found["code"] == _code():
+            return {name: (stat, cell, row) for name, (stat, cell, row) in found["files"].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        pass
+    return {}
+
+
+@cache
+def _code() -> str:
+    """Hash of the code that verifies records and picks their values."""
+    sources = [Path(module).read_bytes() for module in (__file__, records.__file__, table.__file__)]
+    return sha256(b"".join(sources)).hexdigest()
