@@ -77,6 +77,7 @@ def _run() -> Parser:
     p.add_argument("--nodes", type=int, default=1, help="nodes that train a cell together (torchrun, slurm)")
     p.add_argument("--per-device", type=int, default=1, help="jobs that share a GPU")
     p.add_argument("--time-limit", type=float, help="seconds after which a job is stopped and reported")
+    p.add_argument("--ray-address", type=str, help="HOST:PORT of a Ray cluster (default: $RAY_ADDRESS, else one here)")
     p.add_argument("--slurm", type=str, nargs="+", help="KEY=VALUE of submitit: partition=gpu time=4:00:00 ...")
     p.add_argument("--detach", action="store_true", help="leave after submitting to Slurm; a second job publishes")
     p.add_argument("--attach", type=str, help="watch this Slurm run, and publish, instead of submitting one")

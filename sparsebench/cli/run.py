@@ -13,16 +13,20 @@ from typing import Any
 
 from sparsebench.cli.accelerator import choose_accelerator, count_gpus
 from sparsebench.cli.display import Display
-from sparsebench.errors import UsageError
+from sparsebench.errors import SparsebenchError, UsageError
 from sparsebench.grid import board as boards
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.jobs import Context
 from sparsebench.grid.run import Result, publish, run
+from sparsebench.grid.store import Store
 from sparsebench.launchers import check_launcher
 from sparsebench.launchers.slurm import Detached
 from sparsebench.launchers.slurm_parameters import read_parameters
 from sparsebench.launchers.team import check_team, follow, leads_the_team
 from sparsebench.methods import from_file
+
+OPTIONS = {"slurm": ("slurm", "detach", "attach"), "ray": ("ray_address",)}
+"""Options that are for one launcher only."""
 
 
 def command(arguments) -> int:
@@ -41,15 +45,20 @@ def command(arguments) -> int:
             follow(context)
             return 0
     check_results(Path(arguments.results) / board.name)
-    workers = arguments.workers or default_workers(hardware)
+    workers = arguments.workers or default_workers(hardware, arguments.launcher)
     began = time.perf_counter()
     try:
         with Display(board.title) as display:
             result = run(board, context, workers, display.update, arguments.launcher, **options)
     except Detached as away:
-        print(away)
+        print(f"{away}\nprogress:  sparsebench status {arguments.board} --store {arguments.store}")
         return 0
-    publish(board, result, Path(arguments.results))
+    try:
+        publish(board, result, Path(arguments.results))
+    except OSError as error:
+        where = f"{error.filename or arguments.results}: {error.strerror or error}"
+        remedy = f"the records are in the store {arguments.store}: make space and give the same command again"
+        raise SparsebenchError(f"{where}; {remedy}") from None
     listed = replace(whole, methods=tuple({m.name: m for m in (*whole.methods, *board.methods)}.values()))
     return tell(result, listed, arguments, time.perf_counter() - began)
 
@@ -100,6 +109,8 @@ def read_hardware(arguments) -> Hardware:
         raise UsageError(f"--time-limit {arguments.time_limit:g}: more than 0 seconds are needed")
     if arguments.launcher == "slurm":
         accelerator = accelerator_of_nodes(arguments.accelerator)
+    elif arguments.launcher == "ray" and arguments.accelerator == "gpu":
+        accelerator = "gpu"  # the nodes', which are asked
     else:
         accelerator = choose_accelerator(arguments.accelerator)
     if accelerator == "gpu" and arguments.launcher == "local" and arguments.devices > count_gpus():
@@ -138,10 +149,13 @@ def launcher_options(arguments) -> dict[str, Any]:
     Raises:
         UsageError: it is told to another, or makes no sense.
     """
+    for launcher, names in OPTIONS.items():
+        for name in names:
+            if getattr(arguments, name) and arguments.launcher != launcher:
+                raise UsageError(f"--{name.replace('_', '-')} is for --launcher {launcher}")
+    if arguments.launcher == "ray":
+        return {"address": arguments.ray_address, "auto": arguments.accelerator == "auto"}
     if arguments.launcher != "slurm":
-        for name in ("slurm", "detach", "attach"):
-            if getattr(arguments, name):
-                raise UsageError(f"--{name} is for --launcher slurm")
         return {}
     if not arguments.workers:
         raise UsageError("--launcher slurm: say with --workers how many elements the array shall have")
@@ -150,7 +164,9 @@ def launcher_options(arguments) -> dict[str, Any]:
     return {"parameters": parameters, "detach": arguments.detach, "attach": arguments.attach, "command": words}
 
 
-def default_workers(hardware: Hardware) -> int:
+def default_workers(hardware: Hardware, launcher: str) -> int:
+    if launcher == "ray":
+        return sys.maxsize  # as many as the cluster's nodes hold
     if hardware.accelerator == "gpu":
         return max(1, count_gpus() // hardware.devices * hardware.per_device)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -173,18 +189,20 @@ def check_batches(board: boards.Board, hardware: Hardware) -> None:
 
 def tell(result: Result, board: boards.Board, arguments, seconds: float) -> int:
     """Render, print, and say what went wrong."""
-    from sparsebench.report import render, show
+    from sparsebench.report import read, render, show
 
     folder = Path(arguments.results) / board.name
+    memory = Store(arguments.store).memory_of(folder)
     info = board.info() | {"command": f"sparsebench run {arguments.board}"}
     for note in result.notes:
         print(f"note: {note}", file=sys.stderr)
+    standing = read(folder, info, memory)
     if result.jobs or not (folder / "leaderboard.md").exists():
-        written = render(folder, info)
+        written = render(folder, info, standing=standing, memory=memory)
         page = next(path for path in written if path.suffix == ".md")
     else:
         page = folder / "leaderboard.md"
-    show(folder, info)
+    show(folder, info, standing)
     work = f"{result.jobs} jobs in {seconds:.0f} s" if result.jobs else "nothing to do"
     print(f"{len(result.records)} cells done, {work}; leaderboard: {page}")
     for line in failures(result.failed, {cell.id: cell.label for cell in board.cells}):
