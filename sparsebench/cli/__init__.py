@@ -1,14 +1,45 @@
-"""The command ``sparsebench``. Exit codes: 0 done, 1 a cell failed, 2 the command makes no sense."""
+"""The command ``sparsebench``.
+
+Exit codes: 0 done, 1 a cell failed, 2 the command makes no sense, 130 stopped by Ctrl-C, 143 by SIGTERM.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; a user's mistake ends in one line, never in a traceback."""
+    with _sigterm() as received:
+        return _run(argv, received)
+
+
+@contextmanager
+def _sigterm() -> Iterator[list[int]]:
+    """SIGTERM ends a command as Ctrl-C does; what was received is listed. A handler that is there already stays."""
+    received: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        if not received:  # a second one must not interrupt the ending
+            received.append(number)
+            raise KeyboardInterrupt
+
+    mine = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if mine:
+        signal.signal(signal.SIGTERM, stop)
+    try:
+        yield received
+    finally:
+        if mine:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _run(argv: Sequence[str] | None, received: list[int]) -> int:
     from sparsebench.errors import SparsebenchError, UsageError
 
     try:
@@ -19,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        return _say("stopped; what is finished stays, the same command goes on from there", 130)
+        rest = "what is finished stays, the same command goes on from there"
+        return _say(f"terminated; {rest}", 143) if received else _say(f"stopped; {rest}", 130)
     except UsageError as error:
         return _say(error, 2)
     except SparsebenchError as error:
