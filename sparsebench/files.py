@@ -18,6 +18,9 @@ def write_atomic(path: str | Path, content: str | bytes) -> Path:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = str(path)  # a disk that is full says no name, or that of the temporary file
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     return path

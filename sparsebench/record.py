@@ -63,7 +63,7 @@ class Record:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise CorruptRecord(path, f"cannot be read ({error.strerror})") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CorruptRecord(path, f"not a JSON file ({error})") from error
         try:
             found = digest(data) if isinstance(data, Mapping) else None

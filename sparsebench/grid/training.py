@@ -21,7 +21,7 @@ from sparsebench.callbacks.schedules import Cubic
 from sparsebench.grid.global_batch_norm import GlobalBatchNorm
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.state import UNTOUCHED, State
-from sparsebench.grid.watch import Checkpoint, GradualPruner, KeepOptimizer, LossCurve
+from sparsebench.grid.watch import AtomicCheckpoints, Checkpoint, GradualPruner, KeepOptimizer, LossCurve
 from sparsebench.models.classifier import Classifier
 from sparsebench.phases import Dynamic, Gradual, Latent, Scorer, Train
 from sparsebench.protocol import derived_seed
@@ -124,12 +124,12 @@ def fit(module: Classifier, data, epochs: int, callbacks: list, checkpoint: Path
 def together(hardware: Hardware) -> dict[str, Any]:
     """How Lightning trains on the ranks of this job: they are started already, and batch norm sees the global batch."""
     if world() == 1:
-        return {"devices": 1}
+        return {"devices": 1, "plugins": [AtomicCheckpoints()]}
     return {
         "devices": hardware.devices,
         "num_nodes": hardware.nodes,
         "strategy": "ddp",
-        "plugins": [TorchElasticEnvironment(), GlobalBatchNorm()],
+        "plugins": [AtomicCheckpoints(), TorchElasticEnvironment(), GlobalBatchNorm()],
         "use_distributed_sampler": False,
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 
 from sparsebench import tree
 from sparsebench.callbacks import Pruner
@@ -20,7 +21,7 @@ from sparsebench.snapshot import Snapshot, load_optimizer
 
 
 class Checkpoint(L.Callback):
-    """Saves the training at the end of an epoch, at most every so many seconds; atomically."""
+    """Saves the training at the end of an epoch, at most every so many seconds; wants ``AtomicCheckpoints``."""
 
     def __init__(self, path: Path, every_seconds: float):
         self.path, self.every = path, every_seconds
@@ -30,11 +31,27 @@ class Checkpoint(L.Callback):
         # Clocks differ; saving is a thing all ranks do or none.
         if not from_leader(lambda: time.monotonic() - self._last >= self.every):
             return
-        temporary = self.path.with_suffix(".tmp")
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            os.replace(temporary, self.path)
+        trainer.save_checkpoint(self.path)
         self._last = time.monotonic()
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it.
+
+    Lightning's own way leads over the system's temporary folder: another disk, which may be full, and in which a killed
+    process leaves its file.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        temporary = Path(path).with_name(f".{Path(path).name}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 class LossCurve(L.Callback):

@@ -85,9 +85,10 @@ class Crew:
             if kill:
                 process.terminate()
 
-    def join(self) -> None:
+    def join(self, limit: float) -> None:
+        """Wait until the processes have ended; those that have not by ``limit`` (monotonic) are killed."""
         for process in self._members.values():
-            process.join(timeout=30)
+            process.join(timeout=max(0.0, limit - time.monotonic()))
             if process.is_alive():
                 process.kill()
 
@@ -133,7 +134,7 @@ def _way_to_start(hardware: Hardware) -> tuple[BaseContext, AbstractContextManag
         return multiprocessing.get_context("spawn"), _without_ctrl_c()
     start = multiprocessing.get_context("forkserver")
     start.set_forkserver_preload(["sparsebench.launchers.warm"])
-    with _without_ctrl_c():
+    with _without_ctrl_c(), _environment({"SPARSEBENCH_PARENT": str(os.getpid())}):
         forkserver.ensure_running()
     # What is forked is deaf already, and waiting for the imports shall not make this process deaf.
     return start, nullcontext()

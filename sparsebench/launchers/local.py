@@ -44,8 +44,9 @@ class LocalLauncher(JobByJob):
     def close(self, kill: bool = False) -> None:
         for crew in self._crews:
             crew.dismiss(kill)
+        limit = time.monotonic() + (5 if kill else 30)
         for crew in self._crews:
-            crew.join()
+            crew.join(limit)
 
     def _overdue(self, crew: Crew) -> Outcome | None:
         if time.monotonic() < crew.deadline:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from multiprocessing import active_children
@@ -24,6 +22,7 @@ from sparsebench.grid.run import run
 from sparsebench.grid.store import Store
 from sparsebench.launchers.local import LocalLauncher
 from sparsebench.record import Record
+from tests.survival.workplace import alive, start, training, wait_for
 
 BOARD = """
 name: small
@@ -35,20 +34,25 @@ sparsities: [0.75]
 seeds: [0]
 """
 SPY = """
+import multiprocessing
 import os
-import sparsebench.grid.perform as perform
 
 METHODS = ["magnitude@gmp", "random/erk@init", "magnitude@finetune(epochs=0.5)"]
-train = perform.train
 
 
-def counted(state, *rest):
-    train(state, *rest)
-    with open(os.environ["TRAINED"], "a") as log:
-        log.write(state.stage.id + "\\n")
+def watch():
+    import sparsebench.grid.perform as perform
+
+    def counted(state, *rest, train=perform.train):
+        train(state, *rest)
+        with open(os.environ["TRAINED"], "a") as log:
+            log.write(state.stage.id + "\\n")
+
+    perform.train = counted
 
 
-perform.train = counted
+if multiprocessing.parent_process():  # a worker; the command itself imports this file too
+    watch()
 """
 """A method file: every worker imports it, and notes each training that it brings to its end."""
 
@@ -75,22 +79,6 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def start(*options: str) -> subprocess.Popen:
-    """``sparsebench run`` as the leader of its own process group, as a shell starts it."""
-    command = [sys.executable, "-m", "sparsebench", "run", "small.yaml", "--checkpoint-seconds", "0", *options]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    # A test run in the background inherits that Ctrl-C is ignored; a user's shell does not say so.
-    hear = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen(command, **pipes, start_new_session=True, preexec_fn=hear)
-
-
-def wait_for(condition, seconds: float = 60) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "nothing happened"
-        time.sleep(0.005)
-
-
 def interrupt(process: subprocess.Popen) -> None:
     """Ctrl-C: SIGINT to everything in the foreground; it must end quickly, quietly and completely."""
     began = time.monotonic()
@@ -101,19 +89,6 @@ def interrupt(process: subprocess.Popen) -> None:
     assert "Traceback" not in out + err
     assert err.splitlines()[-1].startswith("sparsebench: stopped")
     wait_for(lambda: not alive(process.pid), 10)
-
-
-def alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def training(folder: Path) -> bool:
-    """Whether a training is under way."""
-    return any(Path(folder, ".sparsebench").glob("stages/*/checkpoint.ckpt"))
 
 
 def metrics_of(folder: Path) -> dict[str, dict]:
@@ -152,7 +127,7 @@ def test_a_killed_worker_costs_its_cell_and_no_other(folder, undisturbed, monkey
 def test_ctrl_c_and_two_runs_at_once(folder, undisturbed):
     _, expected = undisturbed
     run_ = start("--workers", "2", "--methods", "spy.py")
-    wait_for(lambda: training(folder))
+    wait_for(training)
     interrupt(run_)
     assert metrics_of(folder).keys() < expected.keys()
 
@@ -178,16 +153,29 @@ def deaf_to_ctrl_c(pid: int) -> bool:
 def test_ctrl_c_while_workers_start(folder):
     """They must not see it from their very first instruction on, or their start ends in tracebacks."""
     process = start("--workers", "2")
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    wait_for(lambda: len(children.read_text().split()) == 3)  # two workers and the tracker of multiprocessing
-    assert all(deaf_to_ctrl_c(int(child)) for child in children.read_text().split())
+
+    def children(pid: int) -> list[int]:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    wait_for(lambda: len(children(process.pid)) == 2)  # multiprocessing's tracker, and the one that workers come from
+    assert all(deaf_to_ctrl_c(child) for child in children(process.pid))
+    wait_for(lambda: any(children(child) for child in children(process.pid)))
+    workers = [worker for child in children(process.pid) for worker in children(child)]
+    assert all(deaf_to_ctrl_c(worker) for worker in workers)
+    interrupt(process)
+
+
+def test_ctrl_c_before_workers_start(folder):
+    """The imports of the process they come from take seconds, in which this one waits for it."""
+    process = start("--workers", "2")
+    wait_for(lambda: len(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()) == 2)
     interrupt(process)
 
 
 def test_ctrl_c_in_this_process(folder):
     """Lightning turns Ctrl-C into exit code 1; the command's is 130 whatever the launcher."""
     process = start("--launcher", "inline")
-    wait_for(lambda: training(folder))
+    wait_for(training)
     interrupt(process)
 
 
