@@ -12,6 +12,7 @@ from sparsebench.callbacks.pruner import Pruner
 from sparsebench.errors import UsageError
 from sparsebench.growth import rigl_update, set_update
 from sparsebench.masks import Masks
+from sparsebench.models.several_steps import like_automatic
 
 RULES = ("rigl", "set")
 
@@ -64,12 +65,12 @@ class DynamicSparsity(Pruner):
         return {0: 0.0} | {t: self.fraction * anneal(t) for t in times}
 
     def on_after_backward(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not pl_module.automatic_optimization:
+        if not like_automatic(pl_module):
             self._note_gradients(trainer, pl_module)
         super().on_after_backward(trainer, pl_module)
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer) -> None:
-        if pl_module.automatic_optimization:
+        if like_automatic(pl_module):
             self._note_gradients(trainer, pl_module)
         super().on_before_optimizer_step(trainer, pl_module, optimizer)
 

@@ -14,6 +14,7 @@ from sparsebench.callbacks.pruner import Pruner, total_steps
 from sparsebench.callbacks.rewind import Rewind
 from sparsebench.errors import UsageError
 from sparsebench.masks import Masks
+from sparsebench.models.several_steps import like_automatic
 
 
 class LatentSparsity(Pruner):
@@ -96,9 +97,9 @@ class LatentSparsity(Pruner):
         self._upkeep = RULES[self.rule](params, self.masks, self._stored, self.allocation, **self.arguments)
         self._upkeep.mask_weights()
         self._upkeep.attach(trainer.optimizers)
-        self._plan = self.plan(total_steps(trainer))
+        self._plan = self.plan(total_steps(trainer, pl_module))
         if self._upkeep.every_step:
-            self._between = self._upkeep.plan(total_steps(trainer), self.sparsity, 1, **self.arguments)
+            self._between = self._upkeep.plan(total_steps(trainer, pl_module), self.sparsity, 1, **self.arguments)
         self._update_if_due(trainer, pl_module)
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer) -> None:
@@ -150,7 +151,7 @@ class LatentSparsity(Pruner):
 
 def _refuse(trainer: L.Trainer, module: L.LightningModule) -> None:
     """Trainings in which latent weights would go wrong."""
-    if not module.automatic_optimization:
+    if not like_automatic(module):
         raise UsageError("latent sparsity puts weights in place around each step: it needs automatic optimisation")
     if any(isinstance(optimizer, torch.optim.LBFGS) for optimizer in trainer.optimizers):
         raise UsageError("latent sparsity needs an optimiser that evaluates the loss once a step, not LBFGS")

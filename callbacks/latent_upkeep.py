@@ -107,6 +107,9 @@ class LatentUpkeep:
     def mask_optimizer_state(self, optimizers: Iterable[Optimizer]) -> None:
         self.trained.mask_optimizer_state(optimizers)
 
+    def undisturbed(self, optimizers: Iterable[Optimizer]) -> bool:
+        return self.forward.undisturbed(()) and self.trained.undisturbed(optimizers)
+
     def clear_nonfinite(self, optimizers: Iterable[Optimizer]) -> None:
         self.forward.clear_nonfinite(())
         self.trained.clear_nonfinite(optimizers)

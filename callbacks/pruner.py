@@ -21,6 +21,7 @@ from sparsebench.criteria import is_structured, looks_at_data, split_method
 from sparsebench.errors import UsageError
 from sparsebench.functional import Pruning, pruning
 from sparsebench.masks import Masks
+from sparsebench.models.several_steps import like_automatic
 from sparsebench.scope import Scope, scope_of
 from sparsebench.scoring import Loss, on_device
 
@@ -131,7 +132,7 @@ class Pruner(L.Callback):
         self.masks.apply(self.target(pl_module))
         self._upkeep = Upkeep(params, self.masks)
         self._upkeep.mask_optimizer_state(trainer.optimizers)
-        self._plan = self.plan(total_steps(trainer))
+        self._plan = self.plan(total_steps(trainer, pl_module))
         self._update_if_due(trainer, pl_module)
         self._upkeep.attach(trainer.optimizers)
 
@@ -142,7 +143,7 @@ class Pruner(L.Callback):
 
     def on_after_backward(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # In manual optimisation the user clips between backward and step.
-        if not pl_module.automatic_optimization:
+        if not like_automatic(pl_module):
             self._upkeep.mask_gradients()
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer) -> None:
@@ -152,8 +153,9 @@ class Pruner(L.Callback):
         self._update_if_due(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._upkeep.clear_nonfinite(trainer.optimizers)
-        self.leaked += self._upkeep.leaks(trainer.optimizers)
+        if not self._upkeep.undisturbed(trainer.optimizers):
+            self._upkeep.clear_nonfinite(trainer.optimizers)
+            self.leaked += self._upkeep.leaks(trainer.optimizers)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._upkeep.detach()
@@ -169,6 +171,8 @@ class Pruner(L.Callback):
             self._upkeep.detach()
 
     def _update_if_due(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if not self._plan:
+            return
         due = [step for step in self._plan if self._done < step <= trainer.global_step]
         if due:
             self._done = max(due)
@@ -269,8 +273,9 @@ def first_batches(loader: Iterable, n: int) -> list:
             generator.set_state(state)
 
 
-def total_steps(trainer: L.Trainer) -> int:
-    steps = trainer.estimated_stepping_batches
+def total_steps(trainer: L.Trainer, module: L.LightningModule) -> int:
+    """Optimiser steps of the whole fit; a module that takes several a batch says how many (``total_steps``)."""
+    steps = getattr(module, "total_steps", None) or trainer.estimated_stepping_batches
     if steps in (float("inf"), -1):
         raise UsageError("a pruning schedule needs an end: give the Trainer max_epochs or max_steps")
     return int(steps)

@@ -23,6 +23,8 @@ class Upkeep:
         self._weights = {name: params[name] for name in masks}
         # Of the weight's dtype, device and memory layout: the fused multiply needs them equal.
         self._factors = {name: torch.empty_like(w, requires_grad=False) for name, w in self._weights.items()}
+        # In one order, for the fused operations of every step.
+        self._all = list(self._weights.values()), list(self._factors.values())
         self._handles: list = []
         self.change(masks)
 
@@ -44,19 +46,32 @@ class Upkeep:
 
     @torch.no_grad()
     def mask_gradients(self) -> None:
-        pairs = [(w.grad, self._factors[name]) for name, w in self._weights.items() if w.grad is not None]
-        if pairs:
-            torch._foreach_mul_([grad for grad, _ in pairs], [factor for _, factor in pairs])
+        weights, factors = self._all
+        grads = [w.grad for w in weights]
+        if any(grad is None for grad in grads):
+            factors = [factor for factor, grad in zip(factors, grads, strict=True) if grad is not None]
+            grads = [grad for grad in grads if grad is not None]
+        if grads:
+            torch._foreach_mul_(grads, factors)
 
     @torch.no_grad()
     def mask_weights(self) -> None:
-        torch._foreach_mul_(list(self._weights.values()), list(self._factors.values()))
+        torch._foreach_mul_(*self._all)
 
     @torch.no_grad()
     def mask_optimizer_state(self, optimizers: Iterable[Optimizer]) -> None:
         """Zero momentum and moments of pruned entries, so that a weight grown later starts fresh."""
         for name, value in self._moments(optimizers):
             value.mul_(self._factors[name].to(value.device, value.dtype))
+
+    @torch.no_grad()
+    def undisturbed(self, optimizers: Iterable[Optimizer]) -> bool:
+        """Whether every pruned entry of weights and optimiser state is 0 and every kept one finite."""
+        pairs = [*zip(*self._all, strict=True), *((v, self._factors[n]) for n, v in self._moments(optimizers))]
+        values, factors = [v for v, _ in pairs], [f for _, f in pairs]
+        changes = torch._foreach_mul(values, factors)
+        torch._foreach_sub_(changes, values)
+        return bool((torch.stack(torch._foreach_norm(changes, float("inf"))) == 0).all())
 
     @torch.no_grad()
     def clear_nonfinite(self, optimizers: Iterable[Optimizer]) -> None:

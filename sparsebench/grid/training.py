@@ -23,10 +23,14 @@ from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.state import UNTOUCHED, State
 from sparsebench.grid.watch import AtomicCheckpoints, Checkpoint, GradualPruner, KeepOptimizer, LossCurve
 from sparsebench.models.classifier import Classifier
+from sparsebench.models.several_steps import Chunks
 from sparsebench.phases import Dynamic, Gradual, Latent, Scorer, Train
 from sparsebench.protocol import derived_seed
 from sparsebench.ranks import from_leader, rank, world
 from sparsebench.registry import criterion
+
+STEPS_AT_ONCE = 16
+"""Optimiser steps of a Lightning step, on one device in 32 bits."""
 
 
 def train(state: State, phase: Train, data, checkpoint: Path, hardware: Hardware) -> None:
@@ -43,6 +47,8 @@ def train(state: State, phase: Train, data, checkpoint: Path, hardware: Hardware
         first_step=behind * per_epoch,
         schedule_steps=whole * per_epoch,
         constant_rate=phase.rate,
+        several=world() == 1 and recipe.precision == "32-true",
+        total_steps=(end - behind) * per_epoch,
     )
     pruner = make_pruner(state, phase, data)
     curve, optimizer = LossCurve(), KeepOptimizer(state.optimizer)
@@ -86,13 +92,14 @@ def epochs_of(epochs: int, share: float, least: int = 1) -> int:
 
 def fit(module: Classifier, data, epochs: int, callbacks: list, checkpoint: Path, hardware: Hardware) -> None:
     """Run Lightning, from the checkpoint if a killed run left one."""
+    several, loader = not module.automatic_optimization, data.train_dataloader()
     with quiet():
         trainer = L.Trainer(
             max_epochs=epochs,
             accelerator=hardware.accelerator,
             **together(hardware),
             precision=module.recipe.precision,
-            gradient_clip_val=module.recipe.clip,
+            gradient_clip_val=None if several else module.recipe.clip,
             callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,
@@ -104,12 +111,12 @@ def fit(module: Classifier, data, epochs: int, callbacks: list, checkpoint: Path
         )
         # Lightning trains in the mode it finds: batch norm left in evaluation mode would not learn.
         module.train()
-        resume = str(checkpoint) if from_leader(lambda: readable(checkpoint)) else None
+        resume = str(checkpoint) if from_leader(lambda: readable(checkpoint, several)) else None
         on_interrupt = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(
                 module,
-                train_dataloaders=data.train_dataloader(),
+                train_dataloaders=Chunks(loader, STEPS_AT_ONCE) if several else loader,
                 ckpt_path=resume,
                 weights_only=True if resume else None,
             )
@@ -134,12 +141,16 @@ def together(hardware: Hardware) -> dict[str, Any]:
     }
 
 
-def readable(checkpoint: Path) -> bool:
-    """Whether there is a checkpoint to go on from; a damaged one is renamed and the training starts again."""
+def readable(checkpoint: Path, several: bool) -> bool:
+    """Whether there is a checkpoint to go on from; a damaged one is renamed and the training starts again.
+
+    So it does if it was saved with another way of stepping, on another number of devices: steps are counted apart.
+    """
     if not checkpoint.exists():
         return False
     try:
-        torch.load(checkpoint, map_location="cpu", weights_only=True)
+        loops = torch.load(checkpoint, map_location="cpu", weights_only=True)["loops"]["fit_loop"]
+        return several == (loops["epoch_loop.manual_optimization.optim_step_progress"]["total"]["completed"] > 0)
     except Exception as error:
         aside = checkpoint.with_suffix(".damaged")
         os.replace(checkpoint, aside)
@@ -147,7 +158,6 @@ def readable(checkpoint: Path) -> bool:
             f"checkpoint {checkpoint} is damaged ({type(error).__name__}); set aside as {aside}, training starts again"
         )
         return False
-    return True
 
 
 def make_pruner(state: State, phase: Train, data) -> Pruner | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from sparsebench.models.several_steps import SeveralSteps
 from sparsebench.recipe import Recipe
 
 
-class Classifier(L.LightningModule):
+class Classifier(SeveralSteps):
     """Trains a network on ``(x, y)`` batches by a recipe.
 
     Args:
@@ -19,6 +19,7 @@ class Classifier(L.LightningModule):
         first_step: steps of the schedule already behind (after a rewind to a later step).
         schedule_steps: length of the whole schedule; default the number of steps of this fit.
         constant_rate: hold this share of the peak rate instead of following the schedule.
+        several: a batch is a list of batches, one step each, of ``total_steps`` in the whole fit.
 
     Nothing is logged in the step: each ``self.log`` costs as much as the step of a small network.
     """
@@ -31,8 +32,10 @@ class Classifier(L.LightningModule):
         first_step: int = 0,
         schedule_steps: int | None = None,
         constant_rate: float | None = None,
+        several: bool = False,
+        total_steps: int | None = None,
     ):
-        super().__init__()
+        super().__init__(several, total_steps, recipe.clip)
         self.net = net.to(memory_format=torch.channels_last) if recipe.channels_last else net
         self.recipe, self.constant_rate = recipe, constant_rate
         self.first_step, self.schedule_steps = first_step, schedule_steps
@@ -42,7 +45,7 @@ class Classifier(L.LightningModule):
             x = x.contiguous(memory_format=torch.channels_last)
         return self.net(x)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+    def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         x, y = batch
         return cross_entropy(self(x), y, label_smoothing=self.recipe.label_smoothing)
 
