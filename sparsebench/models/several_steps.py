@@ -16,8 +16,8 @@ from torch.optim import Optimizer
 class SeveralSteps(L.LightningModule):
     """A LightningModule whose batches are lists of batches (``Chunks``), one optimiser step each.
 
-    Subclasses define ``loss(batch)`` and ``configure_optimizers`` with one optimiser. Callbacks hear of every step, as in
-    automatic optimisation, by ``on_before_optimizer_step`` and ``on_train_batch_end``, and of Lightning's other hooks
+    Subclasses define ``loss(batch)`` and ``configure_optimizers`` with one optimiser. As in automatic optimisation,
+    callbacks hear of every step by ``on_before_optimizer_step`` and ``on_train_batch_end``; of Lightning's other hooks
     around a batch once a list. The result is that of one step a batch, bit for bit.
 
     Args:
