@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import lightning as L
@@ -12,6 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from sparsebench.errors import UsageError
+
+VALUES_ON_CPU = 2**18
+"""Input values of a batch on the CPU: activations of larger ones leave its caches and get fresh memory every time."""
 
 
 def collect_probe(trainer: L.Trainer, images: int) -> list:
@@ -28,8 +31,23 @@ def collect_probe(trainer: L.Trainer, images: int) -> list:
     with isolate_rng():
         torch.manual_seed(0)
         if hasattr(trainer.datamodule, "probe"):
-            return list(trainer.datamodule.probe(images))
-        return _take(_fixed_order(trainer.train_dataloader, images), images)
+            batches = trainer.datamodule.probe(images)
+        else:
+            batches = _take(_fixed_order(trainer.train_dataloader, images), images)
+        on_cpu = trainer.strategy.root_device.type == "cpu"
+        return list(in_small_batches(batches) if on_cpu else batches)
+
+
+def in_small_batches(batches: Iterable) -> Iterator:
+    """Batches ``x`` or ``(x, ...)``, those too large for a CPU in parts without what follows x.
+
+    >>> [len(part) for (part,) in in_small_batches([(torch.zeros(200, 3, 32, 32), torch.zeros(200))])]
+    [85, 85, 30]
+    """
+    for batch in batches:
+        x = batch if isinstance(batch, Tensor) else batch[0]
+        most = max(16, VALUES_ON_CPU // max(1, x[0].numel()))
+        yield from [batch] if len(x) <= most else ((part,) for part in x.split(most))
 
 
 def _fixed_order(loader: Any, images: int) -> Iterable:

@@ -35,7 +35,7 @@ class RandomState(L.Callback):
         version, internal, gauss = random.getstate()
         return {
             "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+            "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],
             "numpy": [kind, torch.from_numpy(keys.astype("int64")), *rest],
             "python": [version, list(internal), gauss],
         }
@@ -47,7 +47,7 @@ class RandomState(L.Callback):
         state, self._restored = self._restored, None
         torch.set_rng_state(state["torch"].cpu())
         if state["cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+            torch.cuda.set_rng_state(state["cuda"][0].cpu())
         kind, keys, *rest = state["numpy"]
         numpy.random.set_state((kind, keys.numpy().astype("uint32"), *rest))
         version, internal, gauss = state["python"]

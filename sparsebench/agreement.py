@@ -102,7 +102,8 @@ def circumstances(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
 def same_machine(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     """Whether two records come from the same hardware, versions and number of threads, so must be bit-equal."""
     changed = {name.split(".")[0] for name, _, _ in _circumstances(a, b) if name != "versions.sparsebench"}
-    return changed.isdisjoint(ELSEWHERE)
+    on_the_way = {key for record in (a, b) for key in record["provenance"].get("mixed", ())}
+    return (changed | on_the_way).isdisjoint(ELSEWHERE)
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any], tolerance: Tolerance | None = None) -> list[str]:

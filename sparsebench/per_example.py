@@ -18,7 +18,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.utils import _pair
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from sparsebench.errors import UsageError
@@ -27,6 +30,11 @@ from sparsebench.scoring import Loss, gradients, mean_over_examples
 
 MEMORY = 2**28
 CHUNK = 32
+SMALL_MAP, LARGE_WEIGHT = 64, 2**18
+"""Pixels of a convolution's output up to which, and numbers in its weight from which, its weight gradients on a CPU are
+products of matrices."""
+BLOCK = 2**15
+"""Numbers of an example's gradient that are squared at a time on a CPU: as many as stay in its cache."""
 
 
 def per_example_gradients(
@@ -76,14 +84,21 @@ def mean_squared_gradients(model: nn.Module, params: dict[str, Tensor], batches:
     """
 
     def of_batch(batch: Any) -> list[Tensor]:
-        total, examples = [torch.zeros_like(p) for p in params.values()], 0
+        total, examples = [p.new_zeros(p.shape) for p in params.values()], 0
         for grads in per_example_gradients(model, params, [batch], loss):
             for sum_, g in zip(total, grads.values(), strict=True):
-                sum_.add_(g.square().sum(0))
+                _add_squares(sum_, g)
             examples += len(g)
         return [sum_.div_(examples) for sum_ in total]
 
     return mean_over_examples(of_batch, batches)
+
+
+def _add_squares(total: Tensor, grads: Tensor) -> None:
+    """``total += sum_n grads[n]^2``, block by block on a CPU: memory that nobody has used yet costs more than squares."""
+    block = BLOCK if grads.device.type == "cpu" else total.numel()
+    for sum_, g in zip(total.view(-1).split(block), grads.flatten(1).split(block, dim=1), strict=True):
+        sum_.add_(g.square().sum(0))
 
 
 def gradient_matrix(
@@ -163,10 +178,71 @@ def _vectorised(objective: nn.Module, params: dict[str, Tensor], join: Callable)
 
     def of_all(part: list[Tensor]) -> dict[str, Tensor]:
         # Of the attention kernels only the plain one can be vectorised. No graph: biases still ask for gradients.
-        with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        with sdpa_kernel(SDPBackend.MATH), torch.no_grad(), _SmallMaps():
             return vmap(grad(of_one), in_dims=(None, 0), randomness="same")(values, part)
 
     return of_all
+
+
+class _SmallMaps(TorchFunctionMode):
+    """Convolutions to few pixels are differentiated by products of matrices, on a CPU.
+
+    vmap makes the weight gradients of all examples one convolution with a group an example. For large weights on maps
+    of 8x8 and 4x4 pixels that takes 2 to 5 times as long as products: a quarter of the time of ResNet-18.
+    """
+
+    def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        return (_conv2d if function is F.conv2d else function)(*args, **kwargs or {})
+
+
+def _conv2d(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, dilation=1, groups: int = 1
+) -> Tensor:
+    """``F.conv2d``, differentiated in another way where that is faster."""
+    by_products = (
+        input.device.type == "cpu"
+        and not torch.is_autocast_enabled("cpu")
+        and input.dim() == 4
+        and len(input) == 1
+        and groups == 1
+        and not isinstance(padding, str)
+        and weight.numel() >= LARGE_WEIGHT
+    )
+    stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
+    if by_products:
+        sides = zip(input.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
+        height, width = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sides)
+        if height * width <= SMALL_MAP:
+            return _Convolution.apply(input, weight, bias, stride, padding, dilation)
+    return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
+
+
+class _Convolution(torch.autograd.Function):
+    """The convolution of one example; its weight gradient is [O, pixels] @ [pixels, C * k * k]."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, stride, padding, dilation) -> Tensor:
+        return F.conv2d(x, weight, bias, stride, padding, dilation)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        x, weight, _, ctx.stride, ctx.padding, ctx.dilation = inputs
+        ctx.save_for_backward(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        of_x = of_weight = of_bias = None
+        if ctx.needs_input_grad[0]:
+            of_x = nn.grad.conv2d_input(x.shape, weight, grad, ctx.stride, ctx.padding, ctx.dilation)
+        if ctx.needs_input_grad[1]:
+            patches = F.unfold(x, weight.shape[2:], ctx.dilation, ctx.padding, ctx.stride)[0]
+            of_weight = (grad[0].flatten(1) @ patches.T).view(weight.shape)
+        if ctx.needs_input_grad[2]:
+            of_bias = grad.sum((0, 2, 3))
+        return of_x, of_weight, of_bias, None, None, None
 
 
 def _one_by_one(model: nn.Module, params: dict[str, Tensor], loss: Loss, join: Callable) -> Callable:

@@ -13,20 +13,21 @@ from typing import Any
 PACKAGES = ("sparsebench", "torch", "lightning", "torchvision", "torchmetrics", "numpy", "scipy", "safetensors")
 
 
-def provenance(**further: Any) -> dict[str, Any]:
+def provenance(accelerator: str, **further: Any) -> dict[str, Any]:
     """Commit, versions, hardware and time, with what the caller adds."""
-    return {**_fixed(), "created": datetime.now(timezone.utc).isoformat(timespec="seconds"), **further}
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {**_fixed(accelerator), "created": now, "accelerator": accelerator, **further}
 
 
-@lru_cache(maxsize=1)
-def _fixed() -> dict[str, Any]:
+@lru_cache
+def _fixed(accelerator: str) -> dict[str, Any]:
     commit, dirty = code_version()
     return {
         "commit": commit,
         "dirty": dirty,
         "python": platform.python_version(),
         "versions": {package: _version(package) for package in PACKAGES},
-        "hardware": hardware(),
+        "hardware": hardware(accelerator),
         "instructions": instructions(),
         "system": f"{platform.system()} {platform.machine()}",
     }
@@ -42,12 +43,12 @@ def code_version() -> tuple[str | None, bool | None]:
     return commit, bool(_git(here, "status", "--porcelain", "--untracked-files=no", "--", *ours))
 
 
-def hardware() -> str:
-    """The accelerator, else the processor's name."""
-    import torch
+def hardware(accelerator: str) -> str:
+    """The accelerator's or the processor's name."""
+    if accelerator == "gpu":
+        import torch
 
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name(0)
+        return torch.cuda.get_device_name()
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch.distributed as dist
+
+from sparsebench.errors import SparsebenchError
 
 T = TypeVar("T")
 
@@ -63,11 +66,20 @@ def from_leader(decide: Callable[[], T]) -> T:
         try:
             said = [decide(), None]
         except Exception as error:
-            said = [None, error]
+            said = [None, _sendable(error)]
     dist.broadcast_object_list(said, src=0)
     if said[1] is not None:
         raise said[1]
     return said[0]
+
+
+def _sendable(error: Exception) -> Exception:
+    """The exception, or its text if it does not survive the way to another process."""
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:
+        return SparsebenchError(f"{type(error).__name__}: {error}")
 
 
 def _grouped() -> bool:

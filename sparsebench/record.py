@@ -44,6 +44,9 @@ class CorruptRecord(SparsebenchError):
         super().__init__(f"{path}: {why}")
         self.path, self.why = Path(path), why
 
+    def __reduce__(self):
+        return type(self), (self.path, self.why)
+
 
 @dataclass(frozen=True)
 class Record:

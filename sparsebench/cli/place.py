@@ -14,6 +14,7 @@ from sparsebench.launchers.slurm_parameters import read_parameters
 
 OPTIONS = {"slurm": ("slurm", "detach", "attach"), "ray": ("ray_address",)}
 """Options that are for one launcher only."""
+ONE_AT_A_TIME = ("inline", "torchrun")
 
 
 def read_hardware(arguments) -> Hardware:
@@ -26,6 +27,12 @@ def read_hardware(arguments) -> Hardware:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise UsageError(f"--{name.replace('_', '-')} {value}: at least 1 is needed")
+    if arguments.checkpoint_seconds < 0:
+        raise UsageError(f"--checkpoint-seconds {arguments.checkpoint_seconds:g}: at least 0 is needed")
+    if arguments.launcher in ONE_AT_A_TIME and max(arguments.workers or 1, arguments.per_device) > 1:
+        raise UsageError(
+            f"--launcher {arguments.launcher} does one job at a time: leave out --workers and --per-device"
+        )
     if arguments.time_limit is not None and arguments.time_limit <= 0:
         raise UsageError(f"--time-limit {arguments.time_limit:g}: more than 0 seconds are needed")
     if arguments.launcher == "slurm":
@@ -34,12 +41,17 @@ def read_hardware(arguments) -> Hardware:
         accelerator = "gpu"  # the nodes', which are asked
     else:
         accelerator = choose_accelerator(arguments.accelerator)
-    if accelerator == "gpu" and arguments.launcher == "local" and arguments.devices > count_gpus():
+    if accelerator == "gpu" and arguments.launcher in ("local", "torchrun") and arguments.devices > count_gpus():
         raise UsageError(f"--devices {arguments.devices}: this machine has {count_gpus()} visible GPUs")
     if arguments.per_device > 1 and (accelerator == "cpu" or arguments.devices > 1):
         raise UsageError(
             f"--per-device {arguments.per_device}: jobs that share a GPU need --accelerator gpu and --devices 1; "
             "on CPUs say --workers"
+        )
+    slots = max(1, count_gpus() // arguments.devices * arguments.per_device)
+    if accelerator == "gpu" and arguments.launcher == "local" and (arguments.workers or 1) > slots:
+        raise UsageError(
+            f"--workers {arguments.workers}: {count_gpus()} GPUs have room for {slots}; see --per-device"
         )
     return Hardware(
         accelerator,

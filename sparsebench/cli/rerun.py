@@ -77,7 +77,7 @@ def hardware_like(provenance: dict[str, Any], arguments) -> Hardware:
     if threads < 1:
         raise UsageError(f"--threads {threads}: at least 1 is needed")
     world = provenance.get("world_size", 1)
-    most = count_gpus() if accelerator == "gpu" else world
+    most = count_gpus() if accelerator == "gpu" else max(2, os.cpu_count() or 1)
     return Hardware(
         accelerator,
         # A divisor, so that the global batch can still be shared evenly.

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 from sparsebench.cli.display import Display
 from sparsebench.cli.place import check_batches, default_workers, launcher_options, read_hardware
@@ -18,7 +19,7 @@ from sparsebench.grid.run import Result, publish, run
 from sparsebench.grid.store import Store
 from sparsebench.launchers import check_launcher
 from sparsebench.launchers.slurm import Detached
-from sparsebench.launchers.team import check_team, follow, leads_the_team
+from sparsebench.launchers.team import check_team, team
 from sparsebench.methods import from_file
 
 
@@ -34,9 +35,14 @@ def command(arguments) -> int:
     context = Context(arguments.store, hardware, typed, tuple(files), arguments.time_limit)
     if arguments.launcher == "torchrun":
         check_team(hardware)
-        if not leads_the_team():
-            follow(context)
-            return 0
+        with team(context) as leading:
+            return compute(whole, board, context, arguments, options) if leading else 0
+    return compute(whole, board, context, arguments, options)
+
+
+def compute(whole: boards.Board, board: boards.Board, context: Context, arguments, options: dict[str, Any]) -> int:
+    """Run what is missing, publish it and say how it went."""
+    hardware = context.hardware
     check_results(Path(arguments.results) / board.name)
     workers = arguments.workers or default_workers(hardware, arguments.launcher)
     began = time.perf_counter()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from typing import Any
 
 import torch
@@ -13,20 +11,21 @@ from sparsebench.allocation import kept_count
 from sparsebench.audit import audit
 from sparsebench.grid.cell import Cell
 from sparsebench.grid.jobs import CellJob, Context
-from sparsebench.grid.stages import Loaded, load_stage, task_data
-from sparsebench.grid.state import initial_net, logits, noise
+from sparsebench.grid.stages import Loaded, circumstances, load_stage, task_data
+from sparsebench.grid.state import initial_net, logits, noise, peak_memory_mb
 from sparsebench.grid.store import Store
 from sparsebench.metrics.bias import bias
 from sparsebench.metrics.dead_neurons import dead_neuron_rates
 from sparsebench.metrics.flops import macs
 from sparsebench.metrics.quality import collapsed, quality
 from sparsebench.models.narrow import measures
-from sparsebench.provenance import provenance
 from sparsebench.ranks import alone, from_leader
 from sparsebench.record import Record
 from sparsebench.scope import scope_of
 from sparsebench.structured import misses
 
+SAME = ("data_digest", "precision", "versions")
+"""In what a cell must not differ from its dense row, nor change on its way."""
 PROBE = 2048
 """Training images on which dead neurons are counted."""
 
@@ -65,14 +64,8 @@ def measured(
         flags.append("accuracy at chance level")
     is_collapsed = bool(flags)
     losses = [loss for report in chain for loss in report["losses"]]
-    where = provenance(
-        precision=cell.task.recipe.precision,
-        world_size=context.hardware.world,
-        threads=context.hardware.threads,
-        accelerator=context.hardware.accelerator,
-        data_digest=data.digest,
-        command=context.command,
-    )
+    where = {**circumstances(cell.task, data, context.hardware), "command": context.command}
+    where["mixed"] = mixed(chain, where)
     verdicts = audit(
         [note for report in chain for note in report["audit"]],
         net,
@@ -107,7 +100,7 @@ def measured(
             "per_class": per_class,
             "sparsity": sparsity(whole, loaded, cell.sparsity),
             "flops": {"dense": dense_macs, "sparse": sparse_macs, "speedup": dense_macs / max(sparse_macs, 1)},
-            "cost": cost(chain, job, dense_macs),
+            "cost": cost(chain, job, dense_macs, peak_memory_mb(context.hardware)),
             "curves": {"losses": losses},
             "provenance": where,
             "fingerprint": cell.method.fingerprint(),
@@ -136,7 +129,18 @@ def differences(mine: dict[str, Any], dense: dict[str, Any] | None) -> list[str]
     if dense is None:
         return []
     theirs = dense["provenance"]
-    return [f"{key} differs" for key in ("data_digest", "precision", "versions") if theirs.get(key) != mine[key]]
+    other = [f"{key} differs" for key in SAME if theirs.get(key) != mine[key]]
+    return other + [f"{key} changed on the way" for key in SAME if key in mine["mixed"]]
+
+
+def mixed(chain: list[dict[str, Any]], where: dict[str, Any]) -> list[str]:
+    """In what the circumstances of some stage differ from those in which the cell was measured.
+
+    >>> mixed([{"circumstances": {"threads": 1, "commit": "a"}}, {}], {"threads": 2, "commit": "a"})
+    ['threads']
+    """
+    each = [report.get("circumstances", {}) for report in chain]
+    return sorted({key for stage in each for key, value in stage.items() if value != where[key]})
 
 
 def sparsity(whole: torch.nn.Module, loaded: Loaded, asked: float) -> dict[str, Any]:
@@ -155,10 +159,11 @@ def sparsity(whole: torch.nn.Module, loaded: Loaded, asked: float) -> dict[str, 
     }
 
 
-def cost(chain: list[dict[str, Any]], job: CellJob, dense_macs: int) -> dict[str, Any]:
+def cost(chain: list[dict[str, Any]], job: CellJob, dense_macs: int, memory: float) -> dict[str, Any]:
     """What the cell cost alone, and its share of stages that others use too.
 
     Training FLOPs are those executed: three passes of two operations a multiply-accumulate, masked ones included.
+    ``memory`` is the peak while finishing.
     """
     return {
         "epochs": sum(report["epochs"] for report in chain),
@@ -169,12 +174,7 @@ def cost(chain: list[dict[str, Any]], job: CellJob, dense_macs: int) -> dict[str
         "shared_seconds": sum(r["wall_seconds"] / job.users[stage] for r, stage in zip(chain, job.chain, strict=True)),
         "score_seconds": sum(report["score_seconds"] for report in chain),
         "score_passes": sum(report.get("score_passes", 0) for report in chain),
-        "peak_memory_mb": peak_memory_mb(),
+        "peak_memory_mb": max([memory, *(report.get("peak_memory_mb", 0.0) for report in chain)]),
     }
 
 
-def peak_memory_mb() -> float:
-    """Peak of the device, or of the worker process on a CPU."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

@@ -18,10 +18,11 @@ from sparsebench.files import write_atomic
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.perform import perform
 from sparsebench.grid.plan import Stage
-from sparsebench.grid.state import State, data_of, fresh_report, initial_net, top1, without_units
+from sparsebench.grid.state import State, data_of, fresh_report, initial_net, peak_memory_mb, top1, without_units
 from sparsebench.grid.store import CorruptStage, Store
 from sparsebench.masks import Masks
 from sparsebench.phases import describe
+from sparsebench.provenance import provenance
 from sparsebench.ranks import from_leader, gather
 from sparsebench.snapshot import state_digest
 from sparsebench.tasks import Task
@@ -41,6 +42,10 @@ def run_stage(stage: Stage, store: Store, hardware: Hardware) -> None:
     audit_stage(state, keys, data.test_reads - reads, hardware)
     hear_ranks(state)
     state.report["wall_seconds"] = time.perf_counter() - began
+    state.report["peak_memory_mb"] = peak_memory_mb(hardware)
+    state.report["circumstances"] = {
+        key: value for key, value in circumstances(stage.task, data, hardware).items() if key != "created"
+    }
     from_leader(lambda: save(state, store))
 
 
@@ -62,6 +67,17 @@ def hear_ranks(state: State) -> None:
         for note in notes:
             if not note["passed"]:
                 state.note(note["rule"], False, f"rank {other}: {note['detail']}")
+
+
+def circumstances(task: Task, data, hardware: Hardware) -> dict[str, Any]:
+    """On what, with which code and how a stage or a cell is computed."""
+    return provenance(
+        hardware.accelerator,
+        precision=task.recipe.precision,
+        world_size=hardware.world,
+        threads=hardware.threads,
+        data_digest=data.digest,
+    )
 
 
 def task_data(task: Task, hardware: Hardware):

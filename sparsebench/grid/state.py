@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsebench import tree
+from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.plan import Stage
 from sparsebench.masks import Masks
 from sparsebench.models import build
@@ -172,3 +175,12 @@ def interleaved(shares: Sequence[Tensor]) -> Tensor:
 def top1(net: nn.Module, batches: Any) -> float:
     z, y = logits(net, batches)
     return float((z.argmax(1) == y).double().mean())
+
+
+def peak_memory_mb(hardware: Hardware) -> float:
+    """Peak of the GPU since it was last asked, or of the worker process since it began."""
+    if hardware.accelerator == "gpu":
+        peak = torch.cuda.max_memory_allocated() / 2**20
+        torch.cuda.reset_peak_memory_stats()
+        return peak
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

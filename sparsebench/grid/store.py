@@ -33,7 +33,10 @@ class CorruptStage(SparsebenchError):
 
     def __init__(self, stage: str, why: str):
         super().__init__(f"stage {stage}: {why}")
-        self.stage = stage
+        self.stage, self.why = stage, why
+
+    def __reduce__(self):
+        return type(self), (self.stage, self.why)
 
 
 class Store:

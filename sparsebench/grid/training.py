@@ -107,7 +107,8 @@ def fit(module: Classifier, data, epochs: int, callbacks: list, checkpoint: Path
             enable_model_summary=False,
             num_sanity_val_steps=0,
             limit_val_batches=0,
-            deterministic=hardware.accelerator == "cpu",
+            # Of some operations on a GPU there is no deterministic form.
+            deterministic=True if hardware.accelerator == "cpu" else "warn",
         )
         # Lightning trains in the mode it finds: batch norm left in evaluation mode would not learn.
         module.train()

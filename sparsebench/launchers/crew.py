@@ -15,12 +15,12 @@ from multiprocessing import forkserver, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 from sparsebench.grid.hardware import Hardware, gpus_of
 from sparsebench.grid.jobs import Context, Job
 from sparsebench.launchers import Outcome
-from sparsebench.launchers.attempt import attempt, prepare
+from sparsebench.launchers.attempt import attempt, describe, prepare
 
 READY = "ready"
 """What a process says first."""
@@ -38,7 +38,8 @@ class Crew:
         """Whether a process died, or may wait for another for ever: none of them can be used again."""
         self._heard: dict[Connection, Outcome] = {}
         self._ready: set[Connection] = set()
-        meeting = Path(mkdtemp(prefix="sparsebench-")) / "meet" if context.hardware.world > 1 else None
+        self._folder = TemporaryDirectory(prefix="sparsebench-") if context.hardware.world > 1 else None
+        meeting = Path(self._folder.name) / "meet" if self._folder else None
         self._members: dict[Connection, multiprocessing.Process] = {}
         for rank in range(context.hardware.world):
             self._hire(rank, meeting, gpus_of(slot, context.hardware, gpus))
@@ -69,13 +70,16 @@ class Crew:
             if message == READY:
                 self._ready.add(pipe)
                 self._start_clock()
+            elif isinstance(message, str):
+                self.broken = True
+                return Outcome(self.job, f"the worker process could not start: {message}")
             else:
                 self._heard[pipe] = message
         failures = [outcome for outcome in self._heard.values() if outcome.error]
         if failures and len(self._members) > 1:
             # The others may be in the middle of a sum over all ranks, which this one will never join.
             self.broken = True
-            return failures[0]
+            return next((outcome for outcome in failures if outcome.damaged), failures[0])
         return None if self.waiting else self._heard[next(iter(self._members))]
 
     def dismiss(self, kill: bool) -> None:
@@ -91,6 +95,7 @@ class Crew:
             process.join(timeout=max(0.0, limit - time.monotonic()))
             if process.is_alive():
                 process.kill()
+        self._clear_up()
 
     def kill(self) -> None:
         for pipe, process in self._members.items():
@@ -98,6 +103,11 @@ class Crew:
             pipe.close()
         for process in self._members.values():
             process.join(timeout=5)
+        self._clear_up()
+
+    def _clear_up(self) -> None:
+        if self._folder:
+            self._folder.cleanup()
 
     def _start_clock(self) -> None:
         all_there = len(self._ready) == len(self._members)
@@ -168,13 +178,10 @@ def _serve(pipe: Connection, context: Context, rank: int, meeting: Path | None, 
     os.environ.clear()
     os.environ.update(environment)  # one that was forked has that of an earlier moment
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    prepare(context)
-    if meeting:
-        from sparsebench.grid.group import join
-
-        join(rank, context.hardware, f"file://{meeting}")
+    # Such a process may not have children, and a loader of images on disk wants some; they leave with this one.
+    multiprocessing.current_process()._config["daemon"] = False
     with suppress(BrokenPipeError, OSError):
-        pipe.send(READY)
+        pipe.send(_begin(context, rank, meeting))
     while True:
         try:
             job_id, job = pipe.recv()
@@ -184,6 +191,19 @@ def _serve(pipe: Connection, context: Context, rank: int, meeting: Path | None, 
             pipe.send(attempt(job_id, job, context))
         except (BrokenPipeError, OSError):
             return
+
+
+def _begin(context: Context, rank: int, meeting: Path | None) -> str:
+    """Make everything ready, or say why that cannot be."""
+    try:
+        prepare(context)
+        if meeting:
+            from sparsebench.grid.group import join
+
+            join(rank, context.hardware, f"file://{meeting}")
+    except Exception as problem:
+        return describe(problem)
+    return READY
 
 
 def _leave_with_parent() -> None:

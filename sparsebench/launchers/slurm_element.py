@@ -58,17 +58,15 @@ class Element:
     def _in_team(self, store: Store) -> Progress:
         from submitit.helpers import TorchDistributedEnvironment
 
-        from sparsebench.launchers.team import TeamLauncher, follow, leads_the_team
+        from sparsebench.launchers.team import TeamLauncher, team
 
         # Its port is drawn from the element's id, so that elements on one node do not meet.
         rank = TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True).rank
         node, device = divmod(rank, self.context.hardware.devices)
         os.environ |= {"GROUP_RANK": str(node), "LOCAL_RANK": str(device)}
         os.environ.pop("SLURM_NTASKS", None)
-        if leads_the_team():
-            return self._drive(TeamLauncher(1, self.context), store, self.jobs)
-        follow(self.context)
-        return Progress(0)
+        with team(self.context) as leading:
+            return self._drive(TeamLauncher(1, self.context), store, self.jobs) if leading else Progress(0)
 
     def _drive(self, hands: JobByJob, store: Store, jobs: dict[str, Job]) -> Progress:
         try:

@@ -8,6 +8,9 @@ The first rank hands out the jobs; the others follow it.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
 
 from sparsebench.errors import SparsebenchError, UsageError
 from sparsebench.grid.hardware import Hardware
@@ -20,11 +23,15 @@ SYMMETRY_SECONDS = 60.0
 
 
 class TeamLauncher(JobByJob):
-    """The first rank's; the other ranks call ``follow``."""
+    """The first rank's, within ``team``."""
 
     def __init__(self, workers: int, context: Context):
-        self._context, self._waiting, self._count = context, [], 0
-        enter(context)
+        if context.time_limit:
+            raise UsageError(
+                "--time-limit: processes that were started together cannot stop one another; give torchrun or the "
+                "queue the limit, or use --launcher local"
+            )
+        self._context, self._waiting = context, []
 
     @property
     def room(self) -> int:
@@ -37,34 +44,27 @@ class TeamLauncher(JobByJob):
         from sparsebench.ranks import from_leader
 
         tasks, self._waiting = self._waiting, []
-        outcomes = []
-        for name, job in tasks:
-            self._count += 1
-            from_leader(lambda task=(name, job): task)
-            outcomes.append(together(name, job, self._context, self._count))
-        return outcomes
+        return [together(*from_leader(lambda t=task: (uuid4().hex, *t)), self._context) for task in tasks]
 
     def close(self, kill: bool = False) -> None:
-        from sparsebench.ranks import from_leader
-
-        if not kill:
-            from_leader(lambda: None)
+        self._waiting = []
 
 
-def follow(context: Context) -> None:
-    """Do what the first rank does, until it has nothing more."""
-    from sparsebench.ranks import from_leader
+@contextmanager
+def team(context: Context) -> Iterator[bool]:
+    """Be one of the team; True in the rank that hands out jobs within, False in the others once it is done."""
+    from sparsebench.grid.group import join_as_told
+    from sparsebench.ranks import from_leader, leads
 
-    enter(context)
-    number = 0
+    prepare(context)
+    join_as_told(context.hardware)
+    if leads():
+        yield True
+        from_leader(lambda: None)
+        return
     while task := from_leader(lambda: None):
-        number += 1
-        together(*task, context, number)
-
-
-def leads_the_team() -> bool:
-    """Whether this process hands out the jobs."""
-    return int(os.environ.get("RANK", 0)) == 0
+        together(*task, context)
+    yield False
 
 
 def check_team(hardware: Hardware) -> None:
@@ -79,22 +79,15 @@ def check_team(hardware: Hardware) -> None:
             "--launcher torchrun: this process was not started by torchrun; "
             "torchrun --nproc-per-node N -m sparsebench run BOARD --launcher torchrun --devices N"
         )
-    if int(world) != hardware.world:
+    if int(world) != hardware.world or int(os.environ.get("LOCAL_WORLD_SIZE", hardware.devices)) != hardware.devices:
         raise UsageError(
             f"--devices {hardware.devices} on --nodes {hardware.nodes} makes {hardware.world} processes, "
-            f"and torchrun started {world}: let them agree"
+            f"and torchrun started {world}, {os.environ.get('LOCAL_WORLD_SIZE')} of them on this node: let them agree"
         )
 
 
-def enter(context: Context) -> None:
-    from sparsebench.grid.group import join_as_told
-
-    prepare(context)
-    join_as_told(context.hardware)
-
-
-def together(job_id: str, job: Job, context: Context, number: int) -> Outcome:
-    """Do this rank's part of a job.
+def together(name: str, job_id: str, job: Job, context: Context) -> Outcome:
+    """Do this rank's part of a job; ``name`` is of this attempt, on all ranks.
 
     Raises:
         SparsebenchError: it failed here and not on all ranks; the others may wait for this one for ever.
@@ -102,6 +95,6 @@ def together(job_id: str, job: Job, context: Context, number: int) -> Outcome:
     from sparsebench.grid.group import reached_by_all
 
     outcome = attempt(job_id, job, context)
-    if outcome.error and not reached_by_all(f"failed/{number}", SYMMETRY_SECONDS):
+    if outcome.error and not reached_by_all(f"failed/{name}", SYMMETRY_SECONDS):
         raise SparsebenchError(f"{job.label}: {outcome.error} (on this rank, not on all)")
     return outcome

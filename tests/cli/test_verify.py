@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import sparsebench.grid.finish as finish
+import sparsebench.grid.stages as stages
 from sparsebench.grid.run import publish
 from tests.grid.conftest import run_inline, tiny_board
 
@@ -18,10 +18,10 @@ from tests.grid.conftest import run_inline, tiny_board
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """A folder with store and results of five cells, from code that is said to be clean."""
-    folder, original = tmp_path_factory.mktemp("made"), finish.provenance
+    folder, made_by = tmp_path_factory.mktemp("made"), stages.provenance
     board = tiny_board("magnitude@imp", "snip@init", sparsities=(0.5, 0.75))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finish, "provenance", lambda **facts: original(**facts) | {"commit": "c" * 40, "dirty": False})
+        patch.setattr(stages, "provenance", lambda *a, **k: made_by(*a, **k) | {"commit": "c" * 40, "dirty": False})
         result = run_inline(board, folder / "store")
     assert not result.failed
     publish(board, result, folder / "results")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-import sparsebench.grid.finish as finish
+import sparsebench.grid.stages as stages
 from sparsebench.grid.run import publish
 from sparsebench.masks import Masks
 from sparsebench.models import build
@@ -61,10 +61,10 @@ def failed(report: Report) -> set[str]:
 @lru_cache(maxsize=1)
 def compute(folder: Path) -> World:
     """Cells of every kind, computed once a session, from code that is said to be clean."""
-    world, original = World(folder / "made-for-verify"), finish.provenance
+    world, made_by = World(folder / "made-for-verify"), stages.provenance
     board = tiny_board(*METHODS, sparsities=(0.5, 0.75))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finish, "provenance", lambda **facts: original(**facts) | {"commit": "c" * 40, "dirty": False})
+        patch.setattr(stages, "provenance", lambda *a, **k: made_by(*a, **k) | {"commit": "c" * 40, "dirty": False})
         result = run_inline(board, world.store)
     assert not result.failed
     publish(board, result, world.results)

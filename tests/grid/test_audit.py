@@ -195,13 +195,26 @@ def test_9_scores_that_are_not_finite_are_flagged(tmp_path):
 
 @pytest.mark.parametrize("key", ["data_digest", "versions", "precision"])
 def test_10_other_circumstances_than_the_dense_row(key, tmp_path, monkeypatch):
-    original, calls = finish.provenance, []
+    original, calls = finish.circumstances, []
 
-    def other(**facts):
-        calls.append(facts)
-        return original(**facts) | ({key: "other"} if len(calls) > 1 else {})
+    def other(*arguments):
+        calls.append(arguments)
+        return original(*arguments) | ({key: "other"} if len(calls) > 1 else {})
 
-    monkeypatch.setattr(finish, "provenance", other)
+    monkeypatch.setattr(finish, "circumstances", other)
+    assert failures("magnitude@finetune", tmp_path) == [{10}]
+
+
+@pytest.mark.parametrize("key", ["data_digest", "versions", "precision"])
+def test_10_circumstances_that_change_between_two_stages(key, tmp_path, monkeypatch):
+    """What was upgraded in the middle of a board is in its cells, although all were finished with the same."""
+    original, calls = stages.circumstances, []
+
+    def other(*arguments):
+        calls.append(arguments)
+        return original(*arguments) | ({key: "other"} if len(calls) > 1 else {})
+
+    monkeypatch.setattr(stages, "circumstances", other)
     assert failures("magnitude@finetune", tmp_path) == [{10}]
 
 

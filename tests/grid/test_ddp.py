@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -52,11 +53,12 @@ def both(tmp_path_factory) -> tuple[Store, Store]:
     return tuple(stores)
 
 
-def sparsebench(*command: str) -> None:
+def sparsebench(*command: str) -> str:
     """In a process of its own: what the method files patch must not reach other tests."""
     whole = [sys.executable, "-m", "sparsebench", *command, "--accelerator", "cpu"]
     done = subprocess.run(whole, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
 
 
 def records(store: Store) -> dict[str, dict]:
@@ -108,31 +110,67 @@ def test_every_rule_holds_on_both_ranks_and_no_test_image_counts_twice(both):
 
 @pytest.mark.slow
 def test_two_nodes_started_by_torchrun(both, tmp_path):
-    """One process a node, as torchrun starts them; the same stages as one process'."""
-    folder = both[0].folder.parent
-    command = ["run", str(folder / "together.yaml"), "--tasks", "smooth"]
-    command += ["--methods", str(HERE / "odd_digits.py:snip@init")]
-    command += ["--accelerator", "cpu", "--launcher", "torchrun", "--nodes", "2"]
-    command += ["--store", str(tmp_path / "s"), "--results", str(tmp_path / "r")]
+    """One process a node; the same stages as one process'. Damage is mended, and what is done stays done."""
+    torchrun(both[0].folder.parent, tmp_path)
+    store = Store(tmp_path / "s")
+    found = records(store)
+    assert found.keys() < records(both[0]).keys()
+    assert {record["provenance"]["world_size"] for record in found.values()} == {2}
+    stages = store.done_stages()
+    assert len(stages) == 2
+    for stage in stages:
+        for file in both[0].stage_report(stage)["files"]:
+            mine, theirs = (load_file(folder.stage(stage) / file) for folder in (both[0], store))
+            for name, value in mine.items():
+                torch.testing.assert_close(theirs[name], value, rtol=1e-5, atol=1e-5)
+
+    assert "nothing to do" in torchrun(both[0].folder.parent, tmp_path)
+    damage(store)
+    assert "is damaged; set aside as" in torchrun(both[0].folder.parent, tmp_path)
+    assert {cell: record["metrics"] for cell, record in records(store).items()} == {
+        cell: record["metrics"] for cell, record in found.items()
+    }
+
+
+def test_a_damaged_stage_is_mended_by_two_ranks(both, tmp_path):
+    folder = both[1].folder.parent
+    shutil.copytree(both[1].folder, tmp_path / "s")
+    damage(Store(tmp_path / "s"))
+    command = ["run", str(folder / "together.yaml"), "--methods", str(HERE / "odd_digits.py"), "--tasks", "smooth"]
+    command += ["--store", str(tmp_path / "s"), "--results", str(tmp_path / "r"), "--devices", "2", "--workers", "1"]
+    assert "is damaged; set aside as" in sparsebench(*command)
+    after, before = records(Store(tmp_path / "s")), records(both[1])
+    assert {cell: record["metrics"] for cell, record in after.items()}.items() <= {
+        cell: record["metrics"] for cell, record in before.items()
+    }.items()
+
+
+def damage(store: Store) -> None:
+    """A byte of a dense network is lost, and so are all records."""
+    for path in store.records.glob("*.json"):
+        path.unlink()
+    dense = next(s for s in sorted(store.done_stages()) if "smooth dense" in store.stage_report(s)["label"])
+    weights = store.stage(dense) / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+
+
+def torchrun(board: Path, folder: Path) -> str:
+    """Two nodes of one process each on one method; what both said."""
+    command = ["run", str(board / "together.yaml"), "--tasks", "smooth", "--accelerator", "cpu"]
+    command += ["--methods", str(HERE / "odd_digits.py:snip@init"), "--launcher", "torchrun", "--nodes", "2"]
+    command += ["--store", str(folder / "s"), "--results", str(folder / "r")]
     meeting = ["--rdzv-backend", "static", "--master-addr", "127.0.0.1", "--master-port", str(free_port())]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", *meeting]
+    start = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", *meeting]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     nodes = [
-        subprocess.Popen([*torchrun, "--node-rank", str(node), "-m", "sparsebench", *command], **pipes)
+        subprocess.Popen([*start, "--node-rank", str(node), "-m", "sparsebench", *command], **pipes)
         for node in range(2)
     ]
     said = [node.communicate(timeout=180)[0] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], said
-    found = records(Store(tmp_path / "s"))
-    assert found.keys() < records(both[0]).keys()
-    stages = Store(tmp_path / "s").done_stages()
-    assert len(stages) == 2
-    for stage in stages:
-        for file in both[0].stage_report(stage)["files"]:
-            mine, theirs = (load_file(store.stage(stage) / file) for store in (both[0], Store(tmp_path / "s")))
-            for name, value in mine.items():
-                torch.testing.assert_close(theirs[name], value, rtol=1e-5, atol=1e-5)
-    assert {record["provenance"]["world_size"] for record in found.values()} == {2}
+    return "".join(said)
 
 
 def free_port() -> int:
@@ -150,6 +188,8 @@ def free_port() -> int:
         (["--devices", "2", "--launcher", "inline"], "is one process, and a cell shall be trained by 2"),
         (["--launcher", "torchrun"], "was not started by torchrun"),
         (["--per-device", "2"], "--per-device 2: jobs that share a GPU need --accelerator gpu"),
+        (["--workers", "2", "--launcher", "inline"], "--launcher inline does one job at a time"),
+        (["--checkpoint-seconds", "-1"], "--checkpoint-seconds -1: at least 0 is needed"),
         (["--time-limit", "0"], "--time-limit 0: more than 0 seconds"),
         (["--time-limit", "5", "--launcher", "inline"], "--launcher inline cannot stop itself"),
     ],

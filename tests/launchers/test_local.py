@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import time
@@ -11,6 +12,7 @@ from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from sparsebench.cli import main
 from sparsebench.cli.display import Display
@@ -196,3 +198,29 @@ def test_a_worker_that_dies_idle_is_replaced_and_its_job_reported():
         assert second.is_alive()
     finally:
         launcher.close(kill=True)
+
+
+FOLDERS = """
+name: folders
+version: 1
+title: Images on disk
+tasks: [{name: tiny-folder, dataset: "imagefolder:FOLDER", network: mlp, network_arguments: {hidden: [4]},
+         recipe: {epochs: 1, rate: 0.1, global_batch: 8}}]
+methods: [snip@init]
+sparsities: [0.5]
+seeds: [0]
+"""
+
+
+def test_images_on_disk_are_decoded_by_processes_of_the_worker(folder):
+    """A worker may have children, which multiprocessing denies its own."""
+    draw = random.Random(0)
+    for split, images in (("train", 16), ("val", 5)):
+        for kind in ("cats", "dogs"):
+            (folder / "images" / split / kind).mkdir(parents=True)
+            for number in range(images):
+                picture = Image.frombytes("RGB", (40, 30), draw.randbytes(3600))
+                picture.save(folder / "images" / split / kind / f"{number}.png")
+    (folder / "folders.yaml").write_text(FOLDERS.replace("FOLDER", str(folder / "images")))
+    assert main(["run", "folders.yaml", "--workers", "1"]) == 0
+    assert len(metrics_of(folder)) == 2
