@@ -95,7 +95,7 @@ def mean_squared_gradients(model: nn.Module, params: dict[str, Tensor], batches:
 
 
 def _add_squares(total: Tensor, grads: Tensor) -> None:
-    """``total += sum_n grads[n]^2``, block by block on a CPU: memory that nobody has used yet costs more than squares."""
+    """``total += sum_n grads[n]^2``; block by block on a CPU, where memory not used before costs more than squares."""
     block = BLOCK if grads.device.type == "cpu" else total.numel()
     for sum_, g in zip(total.view(-1).split(block), grads.flatten(1).split(block, dim=1), strict=True):
         sum_.add_(g.square().sum(0))
@@ -199,21 +199,14 @@ def _conv2d(
     input: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, dilation=1, groups: int = 1
 ) -> Tensor:
     """``F.conv2d``, differentiated in another way where that is faster."""
-    by_products = (
-        input.device.type == "cpu"
-        and not torch.is_autocast_enabled("cpu")
-        and input.dim() == 4
-        and len(input) == 1
-        and groups == 1
-        and not isinstance(padding, str)
-        and weight.numel() >= LARGE_WEIGHT
-    )
-    stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
-    if by_products:
-        sides = zip(input.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
+    simple = input.dim() == 4 and len(input) == 1 and groups == 1 and not isinstance(padding, str)
+    on_cpu = input.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    if simple and on_cpu and weight.numel() >= LARGE_WEIGHT:
+        how = _pair(stride), _pair(padding), _pair(dilation)
+        sides = zip(input.shape[2:], weight.shape[2:], *how, strict=True)
         height, width = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sides)
         if height * width <= SMALL_MAP:
-            return _Convolution.apply(input, weight, bias, stride, padding, dilation)
+            return _Convolution.apply(input, weight, bias, *how)
     return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 

@@ -50,9 +50,7 @@ def read_hardware(arguments) -> Hardware:
         )
     slots = max(1, count_gpus() // arguments.devices * arguments.per_device)
     if accelerator == "gpu" and arguments.launcher == "local" and (arguments.workers or 1) > slots:
-        raise UsageError(
-            f"--workers {arguments.workers}: {count_gpus()} GPUs have room for {slots}; see --per-device"
-        )
+        raise UsageError(f"--workers {arguments.workers}: {count_gpus()} GPUs have room for {slots}; see --per-device")
     return Hardware(
         accelerator,
         devices=arguments.devices,

@@ -176,5 +176,3 @@ def cost(chain: list[dict[str, Any]], job: CellJob, dense_macs: int, memory: flo
         "score_passes": sum(report.get("score_passes", 0) for report in chain),
         "peak_memory_mb": max([memory, *(report.get("peak_memory_mb", 0.0) for report in chain)]),
     }
-
-
