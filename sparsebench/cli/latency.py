@@ -33,7 +33,7 @@ def command(arguments) -> int:
         threads=arguments.threads,
         repeats=arguments.repeats,
     )
-    where = f"{hardware()}, {PRECISIONS[arguments.precision]}"
+    where = f"{hardware(accelerator)}, {PRECISIONS[arguments.precision]}"
     if arguments.json:
         print(json.dumps({"cell": record["cell"], "hardware": where, "rows": rows, "missing": found.missing}, indent=1))
         return 0

@@ -9,6 +9,10 @@ import torch
 from sparsebench.grid.training import readable
 
 
+STEPS = {"epoch_loop.manual_optimization.optim_step_progress": {"total": {"completed": 9}}}
+STATE = {"state_dict": {"w": torch.ones(2)}, "loops": {"fit_loop": STEPS}}
+
+
 class Trap:
     """Writes a file when it is unpickled."""
 
@@ -21,10 +25,10 @@ class Trap:
 
 def test_a_checkpoint_that_holds_code_is_set_aside_and_not_run(tmp_path, capsys):
     checkpoint, mark = tmp_path / "checkpoint.ckpt", tmp_path / "it-ran"
-    torch.save({"state_dict": {"w": torch.ones(2)}}, checkpoint)
-    assert readable(checkpoint)
-    torch.save({"state_dict": {"w": torch.ones(2)}, "epoch": Trap(mark)}, checkpoint)
-    assert not readable(checkpoint)
+    torch.save(STATE, checkpoint)
+    assert readable(checkpoint, several=True)
+    torch.save({**STATE, "epoch": Trap(mark)}, checkpoint)
+    assert not readable(checkpoint, several=True)
     assert not mark.exists()
     assert "damaged" in capsys.readouterr().out
     torch.load(checkpoint.with_suffix(".damaged"), weights_only=False)

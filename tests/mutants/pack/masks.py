@@ -12,7 +12,7 @@ MUTANTS = [
         name="momentum_revives_pruned_weights",
         file="callbacks/upkeep.py",
         edits={
-            "        torch._foreach_mul_(list(self._weights.values()), list(self._factors.values()))": "        return",
+            "        torch._foreach_mul_(*self._all)": "        return",
             "            value.mul_(self._factors[name].to(value.device, value.dtype))": "            continue",
         },
         seen="Gradients are masked, momentum is not, so the optimiser moves what was just pruned "
@@ -134,10 +134,10 @@ MUTANTS = [
         name="rigl_grows_by_masked_gradients",
         file="callbacks/dynamic.py",
         edits={
-            "        if pl_module.automatic_optimization:\n            self._note_gradients(trainer, pl_module)\n"
+            "        if like_automatic(pl_module):\n            self._note_gradients(trainer, pl_module)\n"
             "        super().on_before_optimizer_step(trainer, pl_module, optimizer)": (
                 "        super().on_before_optimizer_step(trainer, pl_module, optimizer)\n"
-                "        if pl_module.automatic_optimization:\n            self._note_gradients(trainer, pl_module)"
+                "        if like_automatic(pl_module):\n            self._note_gradients(trainer, pl_module)"
             )
         },
         seen="The gradient that decides on growth is read after pruned entries were set to 0: all candidates tie.",
