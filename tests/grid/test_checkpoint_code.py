@@ -8,7 +8,6 @@ import torch
 
 from sparsebench.grid.training import readable
 
-
 STEPS = {"epoch_loop.manual_optimization.optim_step_progress": {"total": {"completed": 9}}}
 STATE = {"state_dict": {"w": torch.ones(2)}, "loops": {"fit_loop": STEPS}}
 
