@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, Subset
 from sparsebench.errors import UsageError
 
 VALUES_ON_CPU = 2**18
-"""Input values of a batch on the CPU: activations of larger ones leave its caches and get fresh memory every time."""
+"""Input values of a batch on the CPU, where an image of a much larger one takes several times as long."""
 
 
 def collect_probe(trainer: L.Trainer, images: int) -> list:

@@ -56,7 +56,8 @@ def note(what):
 
 def counted(state, *rest):
     train(state, *rest)
-    note(state.stage.id)
+    if "SPY_LOG" in os.environ:  # the process of the tests reads this file too, and goes on to other tests
+        note(state.stage.id)
 
 
 perform.train = counted

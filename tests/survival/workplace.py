@@ -26,7 +26,7 @@ from sparsebench.record import Record
 RECIPE = "recipe: {{epochs: {0}, mask_every: 4}}"
 MLP = "{{base: digits-mlp, name: mlp, network_arguments: {{hidden: [16, 12]}}, " + RECIPE + "}}"
 RESNET = "{{base: digits-resnet8, name: resnet, network_arguments: {{width: 4}}, " + RECIPE + "}}"
-CLOCKS = {"seconds", "wall_seconds", "score_seconds"}
+CLOCKS = {"seconds", "wall_seconds", "score_seconds", "peak_memory_mb"}
 
 
 def board_text(*methods: str, tasks: tuple[str, ...] = (MLP.format(4),), sparsities=(0.5,), seeds=(0,)) -> str:
