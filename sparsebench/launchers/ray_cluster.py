@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sparsebench.errors import UsageError
@@ -154,6 +154,8 @@ def check_nodes(shared: Shared, share: dict[str, float]) -> None:
             problem = ray.get(answer, timeout=0)
         except TimeoutError:
             problem = f"does not answer within {ANSWER_SECONDS:g} s; see 'ray status' and the logs there"
+        except TaskUnschedulableError:
+            continue  # it has left the cluster meanwhile
         except RayError as error:
             problem = f"cannot run sparsebench as it is here ({describe(getattr(error, 'cause', None) or error)})"
         if problem:
