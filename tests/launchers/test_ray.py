@@ -192,6 +192,7 @@ def test_the_nodes_share_a_board_and_it_equals_one_process(
     assert not list((folder / ".sparsebench").glob(f"{MARK}*"))
 
 
+@pytest.mark.slow
 def test_a_lost_worker_and_a_lost_node_cost_their_cells_and_no_others(
     cluster, folder, undisturbed, monkeypatch, capsys
 ):

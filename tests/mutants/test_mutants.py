@@ -15,7 +15,7 @@ from tests.mutants.page import PAGE, page
 from tests.mutants.runner import Run, server
 from tests.mutants.sandbox import ROOT, mutated, wheel_layout
 
-pytestmark = pytest.mark.mutants
+pytestmark = [pytest.mark.mutants, pytest.mark.slow]
 
 KILLERS = sorted({test for mutant in MUTANTS for test in mutant.killed_by})
 NOTHING = Mutant(
