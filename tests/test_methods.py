@@ -21,7 +21,7 @@ from sparsebench.phases import (
     describe,
     ladder,
 )
-from sparsebench.registry import criterion, modifier, regime, solver
+from sparsebench.registry import criterion, regime
 
 MAGNITUDE = Scorer("magnitude")
 
@@ -201,12 +201,6 @@ def test_the_fingerprint_says_what_papers_leave_out():
     assert parse("rigl").fingerprint()["allocation"] == "erk"
 
 
-@pytest.fixture
-def clean_registries(monkeypatch):
-    for registry in (criterion, solver, regime, modifier):
-        monkeypatch.setattr(registry, "_added", dict(registry._added))
-
-
 FILE = """
 from sparsebench import criterion
 
@@ -216,7 +210,7 @@ def {name}(weight):
 """
 
 
-def test_a_users_file_gives_methods(clean_registries, tmp_path):
+def test_a_users_file_gives_methods(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(FILE.format(name="my_own_score"))
     assert from_file(str(path)) == ["my_own_score"]
@@ -228,7 +222,7 @@ def test_a_users_file_gives_methods(clean_registries, tmp_path):
     assert from_file(str(tmp_path / "more.py"), "another_score@lrr") == ["another_score@lrr"]
 
 
-def test_a_users_file_without_a_method_or_with_an_error_is_named(clean_registries, tmp_path):
+def test_a_users_file_without_a_method_or_with_an_error_is_named(tmp_path):
     (tmp_path / "empty.py").write_text("x = 1\n")
     with pytest.raises(UsageError, match=r"empty\.py defines no criterion"):
         from_file(str(tmp_path / "empty.py"))

@@ -82,6 +82,30 @@ class JobByJob(ABC):
         """End what was started; ``kill``: at once."""
 
 
+class OneByOne(JobByJob):
+    """A launcher that does the job itself, when it is asked what has finished."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[str, Job]] = []
+
+    @abstractmethod
+    def do(self, job_id: str, job: Job) -> Outcome: ...
+
+    @property
+    def room(self) -> int:
+        return 1 - len(self._waiting)
+
+    def submit(self, job_id: str, job: Job) -> None:
+        self._waiting.append((job_id, job))
+
+    def finished(self, timeout: float) -> list[Outcome]:
+        tasks, self._waiting = self._waiting, []
+        return [self.do(*task) for task in tasks]
+
+    def close(self, kill: bool = False) -> None:
+        """Nothing was started."""
+
+
 LAUNCHERS = {
     "local": ("sparsebench.launchers.local:LocalLauncher", "worker processes on this machine"),
     "inline": ("sparsebench.launchers.inline:InlineLauncher", "this process, one job after the other"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sparsebench.errors import UsageError
 from sparsebench.grid.jobs import Context, Job
-from sparsebench.launchers import JobByJob, Outcome
+from sparsebench.launchers import OneByOne, Outcome
 from sparsebench.launchers.attempt import attempt, prepare
 
 
-class InlineLauncher(JobByJob):
+class InlineLauncher(OneByOne):
     def __init__(self, workers: int, context: Context):
         if context.hardware.world > 1:
             raise UsageError(
@@ -17,19 +17,9 @@ class InlineLauncher(JobByJob):
             )
         if context.time_limit:
             raise UsageError("--time-limit: --launcher inline cannot stop itself; use --launcher local")
-        self._context, self._waiting = context, []
+        super().__init__()
+        self._context = context
         prepare(context)
 
-    @property
-    def room(self) -> int:
-        return 1 - len(self._waiting)
-
-    def submit(self, job_id: str, job: Job) -> None:
-        self._waiting.append((job_id, job))
-
-    def finished(self, timeout: float) -> list[Outcome]:
-        done, self._waiting = [attempt(name, job, self._context) for name, job in self._waiting], []
-        return done
-
-    def close(self, kill: bool = False) -> None:
-        self._waiting = []
+    def do(self, job_id: str, job: Job) -> Outcome:
+        return attempt(job_id, job, self._context)

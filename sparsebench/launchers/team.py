@@ -1,6 +1,6 @@
 """Team: processes that torchrun (or srun) started, on one node or several, work on one job after the other.
 
-    torchrun --nnodes 2 --nproc-per-node 4 ... -m sparsebench run imagenet --launcher torchrun --devices 4 --nodes 2
+    torchrun --nnodes 2 --nproc-per-node 4 ... -m sparsebench run BOARD --launcher torchrun --devices 4 --nodes 2
 
 The first rank hands out the jobs; the others follow it.
 """
@@ -15,14 +15,14 @@ from uuid import uuid4
 from sparsebench.errors import SparsebenchError, UsageError
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.jobs import Context, Job
-from sparsebench.launchers import JobByJob, Outcome
+from sparsebench.launchers import OneByOne, Outcome
 from sparsebench.launchers.attempt import attempt, prepare
 
 SYMMETRY_SECONDS = 60.0
 """How long a rank that failed waits for the others to fail as well."""
 
 
-class TeamLauncher(JobByJob):
+class TeamLauncher(OneByOne):
     """The first rank's, within ``team``."""
 
     def __init__(self, workers: int, context: Context):
@@ -31,23 +31,13 @@ class TeamLauncher(JobByJob):
                 "--time-limit: processes that were started together cannot stop one another; give torchrun or the "
                 "queue the limit, or use --launcher local"
             )
-        self._context, self._waiting = context, []
+        super().__init__()
+        self._context = context
 
-    @property
-    def room(self) -> int:
-        return 1 - len(self._waiting)
-
-    def submit(self, job_id: str, job: Job) -> None:
-        self._waiting.append((job_id, job))
-
-    def finished(self, timeout: float) -> list[Outcome]:
+    def do(self, job_id: str, job: Job) -> Outcome:
         from sparsebench.ranks import from_leader
 
-        tasks, self._waiting = self._waiting, []
-        return [together(*from_leader(lambda t=task: (uuid4().hex, *t)), self._context) for task in tasks]
-
-    def close(self, kill: bool = False) -> None:
-        self._waiting = []
+        return together(*from_leader(lambda: (uuid4().hex, job_id, job)), self._context)
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from sparsebench.cli import main
 from sparsebench.cli.parser import parse
 from sparsebench.cli.run import read_methods
 from sparsebench.grid import board as boards
-from sparsebench.registry import criterion, modifier, regime, solver
 
 ROOT = Path(sparsebench.__file__).parent.parent
 PAGES = {page.name: page for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if page.exists()}
@@ -52,9 +51,7 @@ def named_files(page: str) -> dict[str, str]:
 
 @pytest.fixture
 def reader(tmp_path, monkeypatch) -> Path:
-    """An empty folder, and registries that forget afterwards what was read there."""
-    for registry in (criterion, solver, regime, modifier):
-        monkeypatch.setattr(registry, "_added", dict(registry._added))
+    """An empty folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

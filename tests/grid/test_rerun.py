@@ -19,7 +19,7 @@ from sparsebench.methods import parse
 from sparsebench.phases import describe, phase_of
 from sparsebench.protocol import PROTOCOL, name_of
 from sparsebench.record import load_all
-from sparsebench.registry import criterion, modifier, regime, solver
+from sparsebench.registry import criterion
 from sparsebench.tasks import task
 from tests.grid.conftest import run_inline, tiny_board
 
@@ -32,13 +32,6 @@ def record_of(method: str, sparsity: float = 0.75, *, failed: bool = False, **de
     cell = Cell(task("digits-mlp"), parse(method, defaults or DEFAULTS), sparsity, 0)
     data = failed_record(cell, "out of memory")
     return data if failed else data | {"status": "ok", "fingerprint": cell.method.fingerprint()}
-
-
-@pytest.fixture
-def forgetful(monkeypatch):
-    """Registries that forget afterwards what was read."""
-    for registry in (criterion, solver, regime, modifier):
-        monkeypatch.setattr(registry, "_added", dict(registry._added))
 
 
 @pytest.mark.skipif(not RESULTS.is_dir(), reason="an installed package has no results beside it")
@@ -133,7 +126,7 @@ def of_mine(weight):
 """
 
 
-def test_a_user_s_method_needs_its_file_as_it_was(tmp_path, forgetful):
+def test_a_user_s_method_needs_its_file_as_it_was(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(USERS)
     criterion.add_file(file)

@@ -16,25 +16,15 @@ from PIL import Image
 
 from sparsebench.cli import main
 from sparsebench.cli.display import Display
-from sparsebench.grid import board as boards
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.jobs import Context
 from sparsebench.grid.plan import plan
-from sparsebench.grid.run import run
 from sparsebench.grid.store import Store
 from sparsebench.launchers.local import LocalLauncher
 from sparsebench.record import Record
+from tests.launchers.small import board_text, in_one_process, metrics_of
 from tests.survival.workplace import alive, start, training, wait_for
 
-BOARD = """
-name: small
-version: 1
-title: Small board
-tasks: [{base: digits-mlp, name: small-mlp, network_arguments: {hidden: [16, 12]}, recipe: {epochs: 24, mask_every: 4}}]
-methods: [magnitude@gmp, random/erk@init, "magnitude@finetune(epochs=0.5)"]
-sparsities: [0.75]
-seeds: [0]
-"""
 SPY = """
 import multiprocessing
 import os
@@ -62,19 +52,13 @@ if multiprocessing.parent_process():  # a worker; the command itself imports thi
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """What the board gives when nothing happens, by cell."""
-    board, context = (
-        boards.from_text(BOARD, "small.yaml"),
-        Context(str(tmp_path_factory.mktemp("s")), Hardware(), "test"),
-    )
-    result = run(board, context, 1, launcher="inline")
-    assert not result.failed
-    return board, {cell: record.data["metrics"] for cell, record in result.records.items()}
+    return in_one_process(board_text(), tmp_path_factory.mktemp("s"))
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     """A working folder with the board and the spy."""
-    (tmp_path / "small.yaml").write_text(BOARD)
+    (tmp_path / "small.yaml").write_text(board_text())
     (tmp_path / "spy.py").write_text(SPY)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRAINED", str(tmp_path / "trained.log"))
@@ -91,11 +75,6 @@ def interrupt(process: subprocess.Popen) -> None:
     assert "Traceback" not in out + err
     assert err.splitlines()[-1].startswith("sparsebench: stopped")
     wait_for(lambda: not alive(process.pid), 10)
-
-
-def metrics_of(folder: Path) -> dict[str, dict]:
-    records = [Record.load(path) for path in Path(folder, ".sparsebench", "records").glob("*.json")]
-    return {record.data["cell_id"]: record.data["metrics"] for record in records}
 
 
 def test_a_killed_worker_costs_its_cell_and_no_other(folder, undisturbed, monkeypatch, capsys):

@@ -20,27 +20,18 @@ import sparsebench
 from sparsebench.cli import main
 from sparsebench.cli.display import Display
 from sparsebench.errors import UsageError
-from sparsebench.grid import board as boards
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.jobs import Context
 from sparsebench.grid.plan import plan
-from sparsebench.grid.run import run
 from sparsebench.launchers import Outcome
 from sparsebench.launchers.nodes import MARK, Shared, complaint, digest, end, share
 from sparsebench.record import Record
+from tests.launchers.small import board_text, in_one_process, metrics_of
+from tests.survival.workplace import wait_for
 
 ray = pytest.importorskip("ray")
 from sparsebench.launchers.ray import RayLauncher  # noqa: E402
 
-BOARD = """
-name: small
-version: 1
-title: Small board
-tasks: [{base: digits-mlp, name: small-mlp, network_arguments: {hidden: [16, 12]}, recipe: {epochs: 24, mask_every: 4}}]
-methods: [magnitude@gmp, random/erk@init, "magnitude@finetune(epochs=0.5)"]
-sparsities: [0.75]
-seeds: [0]
-"""
 SPY = """
 import os
 import time
@@ -84,16 +75,13 @@ def cluster():
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """What the board gives in this process, by cell."""
-    board = boards.from_text(BOARD, "small.yaml")
-    result = run(board, Context(str(tmp_path_factory.mktemp("s")), Hardware(), "test"), 1, launcher="inline")
-    assert not result.failed
-    return board, {cell: record.data["metrics"] for cell, record in result.records.items()}
+    return in_one_process(board_text(), tmp_path_factory.mktemp("s"))
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     """A working folder with the board and the spy."""
-    (tmp_path / "small.yaml").write_text(BOARD)
+    (tmp_path / "small.yaml").write_text(board_text())
     (tmp_path / "spy.py").write_text(SPY)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
@@ -124,18 +112,6 @@ def began(folder: Path) -> dict[str, Training]:
 
 def pid_of(node) -> int:
     return node.all_processes["raylet"][0].process.pid
-
-
-def metrics_of(folder: Path) -> dict[str, dict]:
-    records = [Record.load(path) for path in (folder / ".sparsebench" / "records").glob("*.json")]
-    return {record.data["cell_id"]: record.data["metrics"] for record in records}
-
-
-def wait_for(condition, seconds: float = 180) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "nothing happened"
-        time.sleep(0.02)
 
 
 def gone(pid: int) -> bool:

@@ -71,11 +71,13 @@ def start(*options: str, board: str = "small.yaml") -> subprocess.Popen:
     return subprocess.Popen(command, **pipes, start_new_session=True, preexec_fn=hear)
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], Any], seconds: float = 180) -> Any:
+    """What the condition gives, once that is true."""
     limit = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < limit, "nothing happened"
         time.sleep(0.005)
+    return found
 
 
 def alive(session: int) -> bool:
