@@ -13,6 +13,7 @@ from sparsebench.callbacks.current_masks import current_masks
 from sparsebench.callbacks.probe import collect_probe
 from sparsebench.errors import UsageError
 from sparsebench.metrics.dead_neurons import dead_neuron_rates, zero_masks
+from sparsebench.metrics.static_units import RememberedReach
 
 LOGGED = ("static", "dynamic", "dynamic_alive", "permanent", "neg_preact")
 
@@ -53,6 +54,7 @@ class DeadNeurons(L.Callback):
         self.every_n_epochs, self.images, self.on = every_n_epochs, images, on
         self.fixed_masks = masks
         self.history: list[dict[str, Any]] = []
+        self._reach = RememberedReach()
 
     @property
     def state_key(self) -> str:
@@ -69,7 +71,7 @@ class DeadNeurons(L.Callback):
         target = self._target(pl_module)
         masks = self.fixed_masks or current_masks(trainer, self.on) or zero_masks(target)
         batches = (trainer.precision_plugin.convert_input(batch) for batch in self.probe)
-        rates = asdict(dead_neuron_rates(target, batches, masks))
+        rates = asdict(dead_neuron_rates(target, batches, masks, self._reach))
         self.history.append({"epoch": trainer.current_epoch, "global_step": trainer.global_step, **rates})
         pl_module.log_dict({f"dead/{name}": rates[name] for name in LOGGED if rates[name] is not None})
 

@@ -20,10 +20,21 @@ class Task:
     network: str
     recipe: Recipe
     network_arguments: dict[str, Any] = field(default_factory=dict)
+    subset: dict[str, int] = field(default_factory=dict)
+    """So many images of ``train``, ``validation`` and ``test``, every class in proportion; others are used whole."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.subset, dict):
+            raise UsageError(
+                f"task {self.name!r}: subset={self.subset!r}; a mapping such as {{train: 5000, test: 2000}} is wanted"
+            )
 
     def settings(self) -> dict[str, Any]:
-        """Everything that changes a number, as JSON."""
-        return asdict(self)
+        """Everything that changes a number, as JSON; names of tasks on whole data sets do not know of subsets."""
+        settings = asdict(self)
+        if not self.subset:
+            del settings["subset"]
+        return settings
 
     @cached_property
     def text(self) -> str:

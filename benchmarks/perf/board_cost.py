@@ -1,6 +1,6 @@
 """What a board costs: trainings, epochs, FLOPs, GPU-hours and gigabytes, with and without shared stages.
 
-    python benchmarks/perf/board_cost.py benchmarks/perf/standard_shape.yaml [--tflops T] [--tflops-mixed T] ...
+    python benchmarks/perf/board_cost.py standard [--tflops T] [--tflops-mixed T] ...
 
 Stages are those of the planner. FLOPs = 6 x multiply-accumulates x images, those of the dense network: masked weights
 are multiplied too; networks with units taken out, and small-dense ones, would cost less.

@@ -10,9 +10,11 @@ All rivals run one board (a dense row and two methods at three sparsities, three
 same launcher. The process that workers are forked from is started before the clock; on a GPU, where workers start anew,
 their start counts. The report is not drawn.
 
-Measured on two cores of an AMD EPYC virtual machine without any idle time left by others (load 3 to 5), four rounds of
-a smaller grid (two sparsities, two seeds: ten MLP cells): two workers took 1.19x (1.12 to 1.40) the time of one, which
-says nothing about the bar. Each of two workers used 1/1.6 and 1/1.7 of one worker's CPU seconds in two pairs of runs.
+Measured on two cores of an AMD EPYC virtual machine that nothing else of ours used (load 1.4 to 1.6), torch 2.15,
+``--threads 2``; ratio of times within rounds, median (quartiles):
+
+    21 cells of digits-mlp        two workers 0.552x (0.509 to 0.573) = 1.8 times as fast; one of two threads 1.16x
+    21 cells of digits-resnet8    two workers 0.522x (0.500 to 0.541) = 1.9 times as fast; one of two threads 0.82x
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -11,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparsebench.corruptions.shown import Shown
+from sparsebench.corruptions.suite import Views
 from sparsebench.data import load, traits_of
 from sparsebench.data.augment import Augment, by_name
 from sparsebench.data.loader import EvalLoader, Normalise, TrainLoader, epoch_generator, steps_per_epoch
 from sparsebench.data.source import Images, Resident, Source
-from sparsebench.data.splits import check_split, hash_rank, stratified
+from sparsebench.data.splits import PARTS, check_split, check_subset, hash_rank, stratified, subset_of
 from sparsebench.errors import UsageError
 
 __all__ = ["DataModule"]
@@ -38,6 +41,8 @@ class DataModule(L.LightningDataModule):
         eval_batch: images of one un-augmented batch.
         download: fetch what is missing, where the publisher allows it.
         device: where batches shall be; the trainer's once one is attached.
+        subset: part ("train", "validation", "test") -> so many images of it, a fixed draw with every class in
+            proportion; parts not named are used whole.
 
     Attributes:
         first_epoch: number of epochs of this data order that were trained before.
@@ -58,17 +63,20 @@ class DataModule(L.LightningDataModule):
         eval_batch: int = 1024,
         download: bool = False,
         device: str | torch.device = "cpu",
+        subset: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         if global_batch < 1:
             raise UsageError(f"global_batch={global_batch} must be at least 1")
         self.name, self.global_batch, self.seed, self.eval_batch = dataset, global_batch, seed, eval_batch
         self.root, self.download, self.device = root, download, torch.device(device)
+        self.subset = dict(subset or {})
         self.first_epoch, self.test_reads = 0, 0
         self.rank: int | None = None
         self.world: int | None = None
         self.shard_eval = False
         self._augment_name = augment
+        self._shown: dict[str, Shown] = {}
         self._traits = traits_of(dataset)
 
     def prepare_data(self) -> None:
@@ -79,9 +87,9 @@ class DataModule(L.LightningDataModule):
         """Load the images and make the splits.
 
         Raises:
-            UsageError: files are missing, or the augmentation does not suit the data set.
+            UsageError: files are missing, the augmentation does not suit the data set, or it has no such subset.
         """
-        self._source  # noqa: B018
+        self._splits  # noqa: B018
         self._augment  # noqa: B018
 
     @property
@@ -98,7 +106,7 @@ class DataModule(L.LightningDataModule):
 
     @property
     def test_size(self) -> int:
-        return len(self._source.test.labels)
+        return len(self._splits[2])
 
     @property
     def steps_per_epoch(self) -> int:
@@ -108,7 +116,8 @@ class DataModule(L.LightningDataModule):
     def digest(self) -> str:
         """SHA-256 over images (of large sets: file names and sizes), labels and splits."""
         state = sha256((self._source.train.digest() + self._source.test.digest()).encode())
-        for positions in self._splits:
+        # Whole test splits are digested with their images; so it was before there were subsets.
+        for positions in self._splits if "test" in self.subset else self._splits[:2]:
             state.update(positions.numpy().tobytes())
         return state.hexdigest()
 
@@ -132,8 +141,27 @@ class DataModule(L.LightningDataModule):
     def test_dataloader(self) -> EvalLoader:
         """Test images, un-augmented, in a fixed order; every call counts as one reading of the test split."""
         self.test_reads += 1
-        test = self._source.test
-        return self._evaluation(test, torch.arange(len(test.labels)))
+        return self._evaluation(self._source.test, self._splits[2])
+
+    def test_reading(self, corruptions: str) -> tuple[EvalLoader, Iterator[tuple[Views, EvalLoader]]]:
+        """The one reading of the test split: its images, and the same under a set of corruptions, part by part.
+
+        Each part comes with what is shown in it. Several ranks share the parts as they share the test images.
+        """
+        clean = self.test_dataloader()
+        return clean, self._corrupted(corruptions)
+
+    def corrupted_digest(self, corruptions: str) -> str | None:
+        """SHA-256 of the corrupted images that were handed out; None for sets too large to keep."""
+        return self._shown[corruptions].digest
+
+    def _corrupted(self, which: str) -> Iterator[tuple[Views, EvalLoader]]:
+        if which not in self._shown:
+            name = self.name.partition(":")[0]  # of a folder's path no number may depend
+            device = self._place()[2]
+            self._shown[which] = Shown(which, self._source.test, self._splits[2], name, device)
+        for views, images in self._shown[which]:
+            yield views, self._evaluation(images, torch.arange(len(images.labels)))
 
     def probe(self, n: int = 2048) -> list[tuple[Tensor, Tensor]]:
         """The first n training images of a fixed random order, un-augmented; the same on every rank."""
@@ -165,15 +193,23 @@ class DataModule(L.LightningDataModule):
         return load(self.name, self.root)
 
     @cached_property
-    def _splits(self) -> tuple[Tensor, Tensor]:
-        """Positions of training and validation images among the official training images."""
+    def _splits(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Positions of training and validation images among the official training images, and of test images."""
         labels = self._source.train.labels.numpy()
         n = len(labels)
         held = self._traits.get("validation", min(LARGEST_VALIDATION, n // 10))
         train, validation = stratified(labels, min(held, n // 5), f"{self.name}/validation")
         if "split" in self._traits:
             check_split(self.name, self._traits["split"], train=train, validation=validation)
-        return torch.from_numpy(train), torch.from_numpy(validation)
+        of_test = self._source.test.labels.numpy()
+        parts = dict(zip(PARTS, (train, validation, np.arange(len(of_test))), strict=True))
+        check_subset(self.name, self.subset, {part: len(found) for part, found in parts.items()}, self.num_classes)
+        return tuple(
+            torch.from_numpy(
+                subset_of(of_test if part == "test" else labels, found, self.subset.get(part), f"{self.name}/{part}")
+            )
+            for part, found in parts.items()
+        )
 
     @cached_property
     def _normalise(self) -> Normalise:

@@ -10,9 +10,11 @@ from hashlib import sha256
 
 import numpy as np
 
-from sparsebench.errors import SparsebenchError
+from sparsebench.errors import SparsebenchError, UsageError, unknown
 
-__all__ = ["check_split", "hash_rank", "split_digest", "stratified"]
+__all__ = ["PARTS", "check_split", "check_subset", "hash_rank", "split_digest", "stratified", "subset_of"]
+
+PARTS = ("train", "validation", "test")
 
 
 def stratified(labels: np.ndarray, count: int, salt: str) -> tuple[np.ndarray, np.ndarray]:
@@ -33,6 +35,31 @@ def stratified(labels: np.ndarray, count: int, salt: str) -> tuple[np.ndarray, n
     held = np.zeros(len(labels), dtype=bool)
     held[order] = rank_in_class < np.repeat(take, sizes)
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def subset_of(labels: np.ndarray, positions: np.ndarray, count: int | None, salt: str) -> np.ndarray:
+    """`count` of the positions (all of them for None), every class in proportion; sorted.
+
+    >>> subset_of(np.array([0, 1, 0, 1, 0, 0]), np.array([0, 1, 2, 3]), 2, "example").size
+    2
+    """
+    return positions if count is None else positions[stratified(labels[positions], count, salt)[1]]
+
+
+def check_subset(name: str, subset: dict[str, int], sizes: dict[str, int], classes: int) -> None:
+    """Refuse a subset that cannot be drawn.
+
+    Raises:
+        UsageError: an unknown part of the data, or more images than it has, or fewer than there are classes.
+    """
+    for part, count in subset.items():
+        if part not in sizes:
+            raise unknown("part of the data", part, sizes, ", ".join(sizes))
+        if isinstance(count, bool) or not isinstance(count, int) or not classes <= count <= sizes[part]:
+            raise UsageError(
+                f"{name}: subset {part}={count!r} must be a whole number from {classes}, the number of classes, "
+                f"to {sizes[part]}, the images there are"
+            )
 
 
 def hash_rank(n: int, salt: str) -> np.ndarray:

@@ -90,6 +90,7 @@ def task_data(task: Task, hardware: Hardware):
         hardware.data_root,
         hardware.download,
         hardware.device,
+        tuple(sorted(task.subset.items())),
     )
 
 

@@ -136,11 +136,15 @@ def shuffled(masks: Masks, seed: int) -> Masks:
 
 
 @lru_cache(maxsize=4)
-def data_of(dataset: str, global_batch: int, augment: str, root: str | None, download: bool, device: str) -> Any:
+def data_of(
+    dataset: str, global_batch: int, augment: str, root: str | None, download: bool, device: str, subset: tuple = ()
+) -> Any:
     """The data module of a task, set up once a process."""
     from sparsebench.data.module import DataModule
 
-    data = DataModule(dataset, global_batch, augment=augment, root=root, download=download, device=device)
+    data = DataModule(
+        dataset, global_batch, augment=augment, root=root, download=download, device=device, subset=dict(subset)
+    )
     data.prepare_data()
     data.setup("fit")
     data.shard_eval = True

@@ -22,18 +22,22 @@ from torch import Tensor, nn
 from sparsebench.errors import UsageError
 from sparsebench.metrics.rates import DeadNeuronRates, Rates, Tally, relu_rates
 from sparsebench.metrics.relu_counts import ActivationCounts, ReluSite
-from sparsebench.metrics.static_units import reached_units
+from sparsebench.metrics.static_units import RememberedReach
 from sparsebench.scoring import untouched
 
 
 def dead_neuron_rates(
-    model: nn.Module, batches: Iterable, masks: Mapping[str, Tensor] | None = None
+    model: nn.Module,
+    batches: Iterable,
+    masks: Mapping[str, Tensor] | None = None,
+    reach: RememberedReach | None = None,
 ) -> DeadNeuronRates:
     """Measure a network in evaluation mode; it is left as it was.
 
     Args:
         batches: tensors ``x`` or tuples ``(x, ...)``; x is moved to the model's device and given to it.
         masks: parameter name -> bool tensor, True = kept; a weight without a mask is fully kept.
+        reach: to measure a network again and again, what remembers which units the same masks reach.
 
     In a distributed run every rank passes its own batches (at least one) and gets the rates over all.
 
@@ -62,7 +66,7 @@ def dead_neuron_rates(
         if first is None:
             raise UsageError("no batches to measure dead neurons on: the iterable is empty (a generator used up?)")
         counts.all_reduce()
-        reached, connected = (reached_units(model, first, masks, closure=c) if masks else {} for c in (False, True))
+        reached, connected = (reach or RememberedReach())(model, first, masks) if masks else ({}, {})
     return _rates(counts, reached, connected)
 
 

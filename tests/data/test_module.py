@@ -122,3 +122,44 @@ def test_gpu_serves_the_same_batches():
             assert x_gpu.is_cuda
             torch.testing.assert_close(x_gpu.cpu(), x)
             assert torch.equal(y_gpu.cpu(), y)
+
+
+def test_a_subset_is_part_of_the_whole_with_every_class_in_proportion(data):
+    some = DataModule("digits", 1197, subset={"train": 300, "test": 100})
+    whole = {part: read(data, part) for part in ("train", "val", "test")}
+    found = {part: read(some, part) for part in whole}
+    assert {part: len(images) for part, images in found.items()} == {"train": 300, "val": 200, "test": 100}
+    assert (some.train_size, some.test_size) == (300, 100)
+    assert found["val"] == whole["val"]
+    for part, images in found.items():
+        assert set(images) <= set(whole[part])
+        share = len(images) / len(whole[part])
+        for label in range(10):
+            assert abs(count(images, label) - share * count(whole[part], label)) < 1
+    digests = {DataModule("digits", 128, subset=s).digest for s in ({}, {"train": 300}, {"test": 100}, some.subset)}
+    assert len(digests) == 4
+    assert data.digest in digests
+
+
+def read(data: DataModule, part: str) -> list[tuple[bytes, int]]:
+    data.global_batch = data.train_size
+    batches = getattr(data, f"{part}_dataloader")()
+    return sorted((image, int(y)) for x, t in batches for image, y in zip(pixels(data, x), t, strict=True))
+
+
+def count(images: list[tuple[bytes, int]], label: int) -> int:
+    return sum(y == label for _, y in images)
+
+
+@pytest.mark.parametrize(
+    ("subset", "said"),
+    [
+        ({"tset": 100}, "unknown part of the data 'tset': did you mean 'test'?"),
+        ({"test": 401}, "from 10, the number of classes, to 400, the images there are"),
+        ({"train": 9}, "subset train=9 must be a whole number from 10"),
+        ({"train": 0.5}, "subset train=0.5 must be"),
+    ],
+)
+def test_an_impossible_subset_is_refused(subset, said):
+    with pytest.raises(UsageError, match=said.replace("?", r"\?")):
+        DataModule("digits", 128, subset=subset).setup()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sparsebench.metrics.static_units import reached_units
+from sparsebench.metrics.static_units import RememberedReach, reached_units
 from sparsebench.models.resnet import resnet8, resnet20
 from sparsebench.models.vgg import vgg8
 from sparsebench.models.vit import vit_digits
@@ -165,3 +165,22 @@ def test_an_added_bias_parameter_is_dropped_and_sums_may_be_in_place():
     for closure in (False, True):
         reached = reached_units(Net(), torch.ones(1, 2), masks, closure=closure)
         assert reached["forward"].tolist() == [[True, True, False]]
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_remembered_until_a_mask_changes_in_place_or_is_another(inference, monkeypatch):
+    net, x = nn.Sequential(nn.Linear(2, 3), nn.ReLU()), torch.ones(1, 2)
+    asked = []
+    monkeypatch.setattr(
+        "sparsebench.metrics.static_units.reached_units",
+        lambda *args, closure: asked.append(closure) or reached_units(*args, closure=closure),
+    )
+    with torch.inference_mode(inference):
+        masks = {"0.weight": torch.tensor([[True, True], [False, True], [False, False]])}
+        reach = RememberedReach()
+        assert [r["1"].tolist() for r in reach(net, x, masks)] == [[[True, True, False]]] * 2
+        reach(net, x, dict(masks))
+        assert len(asked) == (4 if inference else 2)
+        masks["0.weight"][0] = False
+        assert [r["1"].tolist() for r in reach(net, x, masks)] == [[[False, True, False]]] * 2
+        assert [r["1"].tolist() for r in reach(net, x, {"0.weight": ~masks["0.weight"]})] == [[[True] * 3]] * 2

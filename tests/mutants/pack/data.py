@@ -76,7 +76,9 @@ MUTANTS = [
         name="normalised_by_statistics_of_all_images",
         file="sparsebench/data/module.py",
         edits={
-            "self._source.train.statistics(self._splits[0])": "self._source.train.statistics(torch.cat(self._splits))"
+            "self._source.train.statistics(self._splits[0])": (
+                "self._source.train.statistics(torch.cat(self._splits[:2]))"
+            )
         },
         seen="Mean and deviation are computed before the split.",
         effect="A small leak of the held-out images into every input.",
