@@ -11,10 +11,8 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
+from sparsebench.data.loader import most_on_cpu
 from sparsebench.errors import UsageError
-
-VALUES_ON_CPU = 2**18
-"""Input values of a batch on the CPU, where an image of a much larger one takes several times as long."""
 
 
 def collect_probe(trainer: L.Trainer, images: int) -> list:
@@ -46,7 +44,7 @@ def in_small_batches(batches: Iterable) -> Iterator:
     """
     for batch in batches:
         x = batch if isinstance(batch, Tensor) else batch[0]
-        most = max(16, VALUES_ON_CPU // max(1, x[0].numel()))
+        most = most_on_cpu(x[0].numel())
         yield from [batch] if len(x) <= most else ((part,) for part in x.split(most))
 
 

@@ -22,7 +22,7 @@ ELSEWHERE = {
 NO_CIRCUMSTANCE = {"created", "command", "data_digest"}
 MISSING = "missing"
 
-SHARES = {"metrics.top1", "metrics.top5", "metrics.worst_class"}
+SHARES = {"metrics.top1", "metrics.top5", "metrics.worst_class", "metrics.corrupted"}
 NEAR = {
     "metrics.nll", "metrics.ece", "metrics.dead_static", "metrics.dead_dynamic", "metrics.dead_dynamic_alive",
     "metrics.dead_permanent", "metrics.neg_preact", "flops.sparse", "flops.speedup", "cost.train_flops",
@@ -31,7 +31,7 @@ COUNTS = {"sparsity.kept", "sparsity.achieved", "sparsity.parameters"}
 """Exact, but for units and blocks, of which the scores choose larger or smaller ones."""
 FREE = re.compile(
     r"metrics\.(val_top1|cev|sde).*|per_class\.(tp|fp|fn)\..*|curves\..*|sparsity\.layers\..*\.kept"
-    r"|audit\..*\.detail|fingerprint\..*"
+    r"|corruptions\.kinds\..*|audit\..*\.detail|fingerprint\..*"
 )
 """Not judged under a tolerance: single errors, single epochs and where in the network the kept weights lie."""
 

@@ -139,13 +139,15 @@ def parse(text: str, defaults: Mapping[str, Mapping[str, Any]] | None = None) ->
     return method
 
 
-def from_file(path: str, wanted: str | None = None) -> list[str]:
+def from_file(path: str, wanted: str | None = None, imported: bool = True) -> list[str]:
     """Method strings for a user's file: the one wanted, its ``METHODS``, or each criterion with its own regime.
+
+    ``imported=False`` reads its syntax tree and runs nothing of it.
 
     Raises:
         UsageError: the file cannot be imported (path, line, error) or defines no method.
     """
-    names = register(path)
+    names = register(path, imported)
     if wanted:
         return [wanted]
     declared = _declared_methods(Path(path))
@@ -160,11 +162,12 @@ def from_file(path: str, wanted: str | None = None) -> list[str]:
     return methods
 
 
-def register(path: str) -> list[str]:
+def register(path: str, imported: bool = True) -> list[str]:
     """Read and import a user's file of criteria, regimes and modifiers; returns what it defines."""
     file = Path(path).resolve()
     names = [name for registry in (criterion, solver, regime, modifier) for name in registry.add_file(file)]
-    import_file(file)
+    if imported:
+        import_file(file)
     return names
 
 

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from sparsebench.release import released
+
 PACKAGES = ("sparsebench", "torch", "lightning", "torchvision", "torchmetrics", "numpy", "scipy", "safetensors")
 
 
@@ -25,6 +27,7 @@ def _fixed(accelerator: str) -> dict[str, Any]:
     return {
         "commit": commit,
         "dirty": dirty,
+        **({} if commit else {"release": released()}),
         "python": platform.python_version(),
         "versions": {package: _version(package) for package in PACKAGES},
         "hardware": hardware(accelerator),

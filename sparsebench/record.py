@@ -33,7 +33,7 @@ _WHEN_OK = {
 }  # fmt: skip
 _FRACTIONS = (
     "top1", "top5", "worst_class", "dead_static", "dead_dynamic", "dead_dynamic_alive", "dead_permanent",
-    "neg_preact", "ece", "val_top1_before", "val_top1",
+    "neg_preact", "ece", "val_top1_before", "val_top1", "corrupted",
 )  # fmt: skip
 
 

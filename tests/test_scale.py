@@ -168,7 +168,7 @@ def test_a_damaged_memory_is_no_memory(folder, board, tmp_path, content, later):
 
 def test_a_report_is_made_where_nothing_can_be_remembered(folder, board, tmp_path, later):
     (tmp_path / "file").touch()
-    assert len(report.render(folder, board, memory=tmp_path / "file" / "memory")) == 6
+    assert len(report.render(folder, board, memory=tmp_path / "file" / "memory")) == 9
 
 
 def test_figures_are_drawn_again_when_a_number_or_a_file_has_changed(folder, board, tmp_path, monkeypatch, later):

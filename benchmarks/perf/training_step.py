@@ -4,8 +4,8 @@
 
 Rival: the same network without masks, fused optimiser, learning-rate schedule and loader, in a plain loop that keeps
 and logs nothing. Ours is what a user writes: ``Classifier`` in a Lightning Trainer, ``Pruner`` with fixed masks (90 %
-removed), ``DeadNeurons``, and the mean loss of every epoch and the dead rates through Lightning's CSV logger. Whole
-fits are timed.
+removed), ``DeadNeurons``, and the mean loss of every epoch in TensorBoard's files as a board's trainings leave it there
+(``EpochLog``). Whole fits are timed.
 
 Bars: MLP on digits (9 steps an epoch) <= 1.25x, ResNet-20 on CIFAR-sized data <= 1.03x.
 
@@ -48,6 +48,9 @@ from sparsebench.data.loader import Normalise, TrainLoader
 from sparsebench.data.module import DataModule
 from sparsebench.data.source import Resident
 from sparsebench.functional import pruning
+from sparsebench.grid.epoch_log import EpochLog
+from sparsebench.grid.hardware import Hardware
+from sparsebench.grid.trackers import Tracker
 from sparsebench.grid.training import STEPS_AT_ONCE
 from sparsebench.grid.watch import LossCurve
 from sparsebench.masks import Masks
@@ -129,18 +132,18 @@ def bare(
 
 
 class LogLoss(LossCurve):
-    """The mean loss of every epoch, by the module's ``log`` or, directly, by the logger's ``log_metrics``."""
-
-    def __init__(self, directly: bool = False):
-        super().__init__()
-        self.directly = directly
+    """The mean loss of every epoch by the module's own ``log``."""
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)
-        if self.directly:
-            trainer.logger.log_metrics({"loss": self.losses[-1]}, step=trainer.global_step)
-        else:
-            pl_module.log("loss", self.losses[-1])
+        pl_module.log("loss", self.losses[-1])
+
+
+def epoch_log(folder: str) -> list[L.Callback]:
+    """How the grid logs: figures of epochs, held back and written together."""
+    hardware = Hardware(loggers=("tensorboard",), logs=folder)
+    curve = LossCurve()
+    return [curve, EpochLog(Tracker("stage", "training step", "benchmark", {}, hardware), curve, None)]
 
 
 def lightning(
@@ -148,14 +151,16 @@ def lightning(
     epochs: int,
     *,
     masks: Masks | None = None,
-    log: bool = False,
-    directly: bool = False,
+    log: str = "",
     track_every: int = 0,
     several: bool = True,
     net: nn.Module | None = None,
     callbacks: tuple = (),
 ) -> tuple[nn.Module, list[L.Callback]]:
-    """The same training as a Lightning fit, with what is asked for; of ``net`` itself if there is one."""
+    """The same training as a Lightning fit, with what is asked for; of ``net`` itself if there is one.
+
+    ``log``: "grid", "self.log" (to a CSV file) or nothing.
+    """
     loader = setting.loader()
     steps = epochs * len(loader)
     net = deepcopy(setting.net) if net is None else net
@@ -163,21 +168,26 @@ def lightning(
     callbacks = [*callbacks]
     if masks is not None:
         callbacks.append(Pruner(masks=masks, on="net"))
-    if log:
-        callbacks.append(LogLoss(directly))
+    if log == "self.log":
+        callbacks.append(LogLoss())
     if track_every:
         callbacks.append(DeadNeurons(setting.probe, every_n_epochs=track_every, on="net"))
     with tempfile.TemporaryDirectory() as folder:
+        if log == "grid":
+            callbacks += epoch_log(folder)
         trainer = L.Trainer(
             max_epochs=epochs,
             accelerator="cpu",
-            logger=CSVLogger(folder) if log else False,
+            logger=CSVLogger(folder) if log == "self.log" else False,
             callbacks=callbacks,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
         trainer.fit(module, train_dataloaders=Chunks(loader, STEPS_AT_ONCE) if several else loader)
+        for callback in callbacks:
+            if isinstance(callback, EpochLog):
+                callback.tracker.close()
     return net, callbacks
 
 
@@ -201,10 +211,10 @@ def mlp(rounds: int, epochs: int) -> None:
         "bare loop": partial(bare, setting, epochs),
         "Lightning, 16 steps at once": ours,
         "+ masks": masked,
-        "+ loss logged every epoch": partial(masked, log=True),
-        "+ dead neurons every 10th": partial(masked, log=True, track_every=10),
-        "(the same, logger.log_metrics)": partial(masked, log=True, directly=True, track_every=10),
-        "(dead neurons every epoch)": partial(masked, log=True, track_every=1),
+        "+ loss logged every epoch": partial(masked, log="grid"),
+        "+ dead neurons every 10th": partial(masked, log="grid", track_every=10),
+        "(the same, self.log to CSV)": partial(masked, log="self.log", track_every=10),
+        "(dead neurons every epoch)": partial(masked, log="grid", track_every=1),
         "(ordinary Lightning, no masks)": partial(ours, several=False),
     }
     timings = side_by_side(rivals, rounds)
@@ -214,7 +224,7 @@ def mlp(rounds: int, epochs: int) -> None:
 
 def resnet20(rounds: int, epochs: int) -> None:
     setting = cifar_sized_resnet20()
-    ours = partial(lightning, setting, epochs, masks=setting.masks, log=True, track_every=1)
+    ours = partial(lightning, setting, epochs, masks=setting.masks, log="grid", track_every=1)
     timings = side_by_side({"bare loop": partial(bare, setting, epochs), "sparsebench": ours}, rounds)
     steps = epochs * len(setting.loader())
     report(f"ResNet-20 on 32x32, batch 128, one step; {load()}", timings, "<= 1.03x", 1e3 / steps)

@@ -19,7 +19,8 @@ class Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         text = " ".join(line.strip() for line in str(message).splitlines())
         text = re.sub(r'Parser key "(\w+)"(?: element \d+)?:', r"--\1:", text)
-        text = re.sub(r"(?:run|status|report|list|show|export|latency|rerun|verify)\.(\w+)", r"\1", text)
+        commands = "run|status|report|list|show|card|export|latency|rerun|verify|new|check|submit|validate"
+        text = re.sub(rf"(?:{commands})\.(\w+)", r"\1", text)
         text = re.sub(r"Expected a <class '(\w+)'>. Got value:", r"expected \1, got", text)
         text = re.sub(r"arguments are required: (?=to\b)", "arguments are required: --", text)
         text = re.sub(r"--[a-z_]+", lambda option: option[0].replace("_", "-"), text)
@@ -54,10 +55,15 @@ def build() -> tuple[Parser, dict[str, Parser]]:
         "report": _report(),
         "list": _list(),
         "show": _show(),
+        "card": _card(),
         "export": _export(),
         "latency": _latency(),
         "rerun": _rerun(),
         "verify": _verify(),
+        "new": _new(),
+        "check": _check(),
+        "submit": _submit(),
+        "validate": _validate(),
     }
     group = parser.add_subcommands(required=True, metavar="COMMAND")
     for name, command in commands.items():
@@ -86,6 +92,12 @@ def _run() -> Parser:
     p.add_argument("--download", action="store_true", help="fetch a missing data set")
     p.add_argument("--accelerator", type=str, default="auto", help="cpu, gpu or auto")
     p.add_argument(
+        "--logger",
+        type=str,
+        nargs="+",
+        help="tensorboard|wandb|mlflow|csv, several if you like, or none (default: tensorboard, if it is installed)",
+    )
+    p.add_argument(
         "--checkpoint-seconds", type=float, default=60.0, help="least time between checkpoints of a training"
     )
     return p
@@ -93,6 +105,7 @@ def _run() -> Parser:
 
 def _report() -> Parser:
     p = _board_command("report", "render a board's leaderboard from its records")
+    p.add_argument("--format", type=str, nargs="+", help="md csv tex json parquet html, or all (default: md csv)")
     p.add_argument("--no-figures", action="store_true", help="tables only")
     return p
 
@@ -109,6 +122,16 @@ def _show() -> Parser:
     p.add_argument("cell", type=str, help="cell id (or its beginning), as in a record's file name; or a method")
     _folders(p)
     p.add_argument("--json", action="store_true", help="the record itself")
+    return p
+
+
+def _card() -> Parser:
+    p = Parser(prog="sparsebench card", description="a method's page: definition, fingerprint, results, traps")
+    p.add_argument("method", type=str, help="a method, FILE.py:METHOD, or the name of a regime or modifier")
+    p.add_argument("--board", type=str, help="results of this board only (default: every board with records)")
+    p.add_argument("--format", type=str, help="md or html (default: by the name of --to, else md)")
+    p.add_argument("--to", type=str, help="write the page to this file")
+    _folders(p)
     return p
 
 
@@ -157,6 +180,50 @@ def _verify() -> Parser:
     p.add_argument("--store", type=str, help="with a folder of records: the store of the networks behind them")
     p.add_argument("--measure", action="store_true", help="run every stored network on the test split again")
     p.add_argument("--data", type=str, help="folder of the data sets (default: $SPARSEBENCH_DATA, else ./data)")
+    p.add_argument("--json", action="store_true", help="every check, as JSON")
+    return p
+
+
+def _new() -> Parser:
+    p = Parser(prog="sparsebench new", description="write the file of a new method, and its test, to start from")
+    p.add_argument("name", type=str, help="of the method: small letters, digits and underscores, such as my_method")
+    p.add_argument("--kind", type=str, default="criterion", help="criterion, units, solver, regime or modifier")
+    p.add_argument("--to", type=str, default=".", help="folder to write to")
+    return p
+
+
+def _check() -> Parser:
+    p = Parser(prog="sparsebench check", description="hold the suite's rules against your method, one by one")
+    p.add_argument("file", type=str, help="the file of your method, such as my_method.py")
+    p.add_argument("--no-cells", action="store_true", help="leave out the small cell that is trained with each method")
+    p.add_argument("--json", action="store_true", help="every verdict, as JSON")
+    return p
+
+
+def _submit() -> Parser:
+    p = Parser(prog="sparsebench submit", description="gather a method's records into the folder of a pull request")
+    p.add_argument("methods", type=str, nargs="+", help="the file of your method, such as my_method.py; or methods")
+    p.add_argument("--board", type=str, help="the board whose records are submitted, always to be named")
+    p.add_argument("--to", type=str, default="submissions", help="writes TO/<board>/<name>/")
+    p.add_argument("--name", type=str, help="of the submission (default: the file's)")
+    p.add_argument("--authors", type=str, nargs="+", help="who made the method, each in quotes")
+    p.add_argument("--paper", type=str, help="where it is described")
+    p.add_argument("--without-code", action="store_true", help="records alone: marked unverified")
+    p.add_argument("--results", type=str, default="results", help="folder of the records")
+    return p
+
+
+def _validate() -> Parser:
+    p = Parser(prog="sparsebench validate", description="check a submission, or results, as a pull request is checked")
+    p.add_argument("folder", type=str, help="a submission, a folder of submissions, or a folder of results")
+    p.add_argument("--rerun", type=int, default=2, help="cells of each that are drawn by lot and computed again")
+    p.add_argument("--salt", type=str, default="", help="goes into the lot: what a submitter cannot know beforehand")
+    p.add_argument("--methods", type=str, nargs="+", help="files of methods that results were made with")
+    p.add_argument("--threads", type=int, help="CPU threads (default: as recorded)")
+    p.add_argument("--accelerator", type=str, help="cpu, gpu or auto (default: as recorded, where there is one)")
+    p.add_argument("--launcher", type=str, default="inline", help="inline (this process) or local (a worker process)")
+    p.add_argument("--data", type=str, help="folder of the data sets (default: $SPARSEBENCH_DATA, else ./data)")
+    p.add_argument("--download", action="store_true", help="fetch a missing data set")
     p.add_argument("--json", action="store_true", help="every check, as JSON")
     return p
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from sparsebench.cli.accelerator import choose_accelerator, count_gpus
 from sparsebench.errors import UsageError
 from sparsebench.grid.board import Board
 from sparsebench.grid.hardware import Hardware
+from sparsebench.grid.trackers import choose
 from sparsebench.launchers.slurm_parameters import read_parameters
 
 OPTIONS = {"slurm": ("slurm", "detach", "attach"), "ray": ("ray_address",)}
@@ -21,7 +23,7 @@ def read_hardware(arguments) -> Hardware:
     """Where to run.
 
     Raises:
-        UsageError: a number that must be positive is not, or an accelerator that is not there.
+        UsageError: a number that must be positive is not, an accelerator that is not there, or a logger that is not.
     """
     for name in ("threads", "workers", "devices", "nodes", "per_device"):
         value = getattr(arguments, name)
@@ -60,6 +62,8 @@ def read_hardware(arguments) -> Hardware:
         checkpoint_seconds=arguments.checkpoint_seconds,
         data_root=arguments.data,
         download=arguments.download,
+        loggers=choose(arguments.logger),
+        logs=str(Path(arguments.store) / "logs"),
     )
 
 

@@ -13,8 +13,9 @@ from sparsebench.grid.store import Store
 
 
 def command(arguments) -> int:
-    from sparsebench.report import read, render, show
+    from sparsebench.report import formats, read, show
 
+    wanted = formats.wanted(arguments.format)
     board = boards.load(arguments.board)
     folder = Path(arguments.results) / board.name
     if not next(folder.glob("*/*.json"), None):
@@ -23,7 +24,7 @@ def command(arguments) -> int:
     memory = Store(arguments.store).memory_of(folder)
     with uncollected():
         standing = read(folder, info, memory)
-        for path in render(folder, info, not arguments.no_figures, standing, memory):
+        for path in formats.write(standing, folder, wanted, not arguments.no_figures, memory):
             print(path)
         show(folder, info, standing)
     return 0

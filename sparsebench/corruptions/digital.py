@@ -49,7 +49,7 @@ def _squares(few: int, many: int) -> Tensor:
     return (shared.T * many) @ (shared * few)
 
 
-@corruption(levels=(0.06, 0.12, 0.22, 0.38, 0.62))
+@corruption(levels=(0.025, 0.045, 0.075, 0.12, 0.2))
 def jpeg(x: Tensor, level: float, draw: Draw) -> Tensor:
     """Cosine coefficients of 8 x 8 blocks, rounded to steps.
 

@@ -8,7 +8,7 @@ from sparsebench.corruptions import corruption
 from sparsebench.corruptions.draw import Draw
 
 
-@corruption(levels=(0.08, 0.16, 0.25, 0.35, 0.46))
+@corruption(levels=(0.07, 0.14, 0.22, 0.3, 0.39))
 def brightness(x: Tensor, level: float, draw: Draw) -> Tensor:
     """``level`` is added to every pixel.
 

@@ -12,13 +12,13 @@ TONES = 255
 """Brightnesses that counting light tells apart; images have no more."""
 
 
-@corruption(levels=(0.04, 0.08, 0.12, 0.17, 0.23))
+@corruption(levels=(0.04, 0.07, 0.1, 0.14, 0.19))
 def gaussian_noise(x: Tensor, level: float, draw: Draw) -> Tensor:
     """Normal noise of standard deviation ``level``: poor light."""
     return x + level * draw.normal(*x.shape[1:]).to(x.dtype)
 
 
-@corruption(levels=(150.0, 60.0, 25.0, 12.0, 6.0))
+@corruption(levels=(200.0, 90.0, 45.0, 22.0, 11.0))
 def shot_noise(x: Tensor, level: float, draw: Draw) -> Tensor:
     """Poisson noise: white is ``level`` particles of light."""
     tone = (x * TONES).round().long()
@@ -44,7 +44,7 @@ def _poisson(means: Tensor, most: int) -> Tensor:
     return up_to
 
 
-@corruption(levels=(0.015, 0.04, 0.08, 0.14, 0.22))
+@corruption(levels=(0.01, 0.025, 0.05, 0.09, 0.14))
 def impulse_noise(x: Tensor, level: float, draw: Draw) -> Tensor:
     """A share ``level`` of the pixels is black or white: faulty bits."""
     u = draw.uniform(*x.shape[1:])

@@ -15,7 +15,7 @@ ICE = (0.82, 0.9, 1.0)
 """Red, green and blue of ice."""
 
 
-@corruption(levels=(0.03, 0.06, 0.1, 0.15, 0.22))
+@corruption(levels=(0.02, 0.04, 0.07, 0.11, 0.16))
 def snow(x: Tensor, level: float, draw: Draw) -> Tensor:
     """White flakes on a share ``level`` of the pixels, falling one way, and a pale scene behind them."""
     seeds, angle = draw.uniform(1, *x.shape[-2:]).to(x.dtype), (0.25 + draw.uniform() / 2) * pi

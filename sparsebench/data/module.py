@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from hashlib import sha256
+from math import prod
 from pathlib import Path
 
 import lightning as L
@@ -16,7 +17,7 @@ from sparsebench.corruptions.shown import Shown
 from sparsebench.corruptions.suite import Views
 from sparsebench.data import load, traits_of
 from sparsebench.data.augment import Augment, by_name
-from sparsebench.data.loader import EvalLoader, Normalise, TrainLoader, epoch_generator, steps_per_epoch
+from sparsebench.data.loader import EvalLoader, Normalise, TrainLoader, epoch_generator, most_on_cpu, steps_per_epoch
 from sparsebench.data.source import Images, Resident, Source
 from sparsebench.data.splits import PARTS, check_split, check_subset, hash_rank, stratified, subset_of
 from sparsebench.errors import UsageError
@@ -38,7 +39,7 @@ class DataModule(L.LightningDataModule):
         seed: of order and augmentation; may be set again before the next `train_dataloader`.
         augment: a name from `sparsebench.data.augment`, "default" for the data set's own, None for none.
         root: where data sets lie; default $SPARSEBENCH_DATA, else ./data.
-        eval_batch: images of one un-augmented batch.
+        eval_batch: images of one un-augmented batch; fewer on a CPU, where that is faster.
         download: fetch what is missing, where the publisher allows it.
         device: where batches shall be; the trainer's once one is attached.
         subset: part ("train", "validation", "test") -> so many images of it, a fixed draw with every class in
@@ -228,12 +229,14 @@ class DataModule(L.LightningDataModule):
         return augment
 
     def _evaluation(self, images: Images, positions: Tensor) -> EvalLoader:
-        return EvalLoader(images, positions, self._normalise, self.eval_batch, self._eval_place)
+        on_cpu = self._place()[2].type == "cpu"
+        batch = min(self.eval_batch, most_on_cpu(prod(images.shape))) if on_cpu else self.eval_batch
+        return EvalLoader(images, positions, self._normalise, batch, self._eval_place)
 
     def _batches(self, positions: Tensor) -> list[tuple[Tensor, Tensor]]:
-        loader = self._evaluation(self._source.train, positions)
-        loader.place = lambda: (0, 1, self._place()[2])
-        return list(loader)
+        # What is scored is averaged over batches: their size does not depend on the device.
+        place = (0, 1, self._place()[2])
+        return list(EvalLoader(self._source.train, positions, self._normalise, self.eval_batch, lambda: place))
 
     def _place(self) -> tuple[int, int, torch.device]:
         """Rank, number of ranks and device of this process, as they are now."""

@@ -8,6 +8,9 @@
     sparsities: [0.75, 0.98]
     seeds: [0, 1, 2]
     defaults: {imp: {rate: 0.5}}      # arguments that method strings leave open
+    corruptions: full                 # every corruption of every test image, in place of a sample of five an image
+    budgets: [{name: 1x, epochs: 1.0, flops: 1.0}]  # classes in which methods are ranked, see budgets.py
+    baseline: magnitude@imp           # the row that all others are compared with
 
 The dense row is part of every board: it is the reference of all others.
 """
@@ -24,7 +27,10 @@ from typing import Any
 import yaml
 
 from sparsebench import benchmarks
+from sparsebench.corruptions import SETS
 from sparsebench.errors import UsageError, unknown
+from sparsebench.grid import budgets as classes
+from sparsebench.grid.budgets import Budget
 from sparsebench.grid.cell import Cell
 from sparsebench.methods import Method, parse
 from sparsebench.registry import criterion, modifier, regime
@@ -32,7 +38,7 @@ from sparsebench.tasks import Task, custom, task
 
 FOLDER = Path(benchmarks.__file__).parent / "boards"
 REQUIRED = ("name", "version", "title", "tasks", "methods", "sparsities", "seeds")
-OPTIONAL = ("defaults", "notes")
+OPTIONAL = ("defaults", "corruptions", "budgets", "baseline", "notes")
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,12 @@ class Board:
     notes: str = ""
     limits: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Method -> the only tasks it runs on."""
+    corruptions: str = SETS[0]
+    """The set of corrupted test images that every cell is measured on."""
+    budgets: tuple[Budget, ...] = classes.DEFAULT
+    """Classes of training cost, from small to large; they change no cell."""
+    baseline: str = ""
+    """The method that differences are taken to; without one, magnitude in the same regime."""
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -59,7 +71,7 @@ class Board:
                     continue
                 for sparsity in self.sparsities_of(method):
                     for seed in self.seeds:
-                        cell = Cell(t, method, sparsity, seed)
+                        cell = Cell(t, method, sparsity, seed, self.corruptions)
                         found.setdefault(cell.id, cell)
         return tuple(found.values())
 
@@ -68,7 +80,7 @@ class Board:
 
     def dense_of(self, cell: Cell) -> Cell:
         """The dense cell a cell is compared with."""
-        return Cell(cell.task, parse("dense"), 0.0, cell.seed)
+        return Cell(cell.task, parse("dense"), 0.0, cell.seed, cell.corruptions)
 
     def narrowed(
         self,
@@ -123,6 +135,8 @@ class Board:
             "notes": self.notes,
             "fixed": {m.name: m.fixed_sparsity for m in self.methods if m.fixed_sparsity is not None},
             "limits": {m.name: list(self.limits[m.name]) for m in self.methods if m.name in self.limits},
+            "budgets": [budget.describe() for budget in self.budgets],
+            "baseline": self.baseline,
         }
 
 
@@ -175,10 +189,11 @@ def from_text(text: str, where: str) -> Board:
     # Defaults first: methods are read with them.
     order = sorted(content, key=lambda key: key != "defaults")
     board = Board(**{key: _read(key, content, where, lines[key]) for key in order})
-    try:
-        board = replace(board, limits=_limits(content["methods"], board))
-    except UsageError as error:
-        raise UsageError(f"{where}, line {lines['methods']}: methods: {error}") from None
+    for key, settle in (("methods", _with_limits), ("baseline", _with_baseline)):
+        try:
+            board = settle(board, content.get(key))
+        except UsageError as error:
+            raise UsageError(f"{where}, line {lines[key]}: {key}: {error}") from None
     try:
         return board.checked()
     except UsageError as error:
@@ -200,6 +215,12 @@ def _read(key: str, content: dict, where: str, line: int) -> Any:
             return _seeds(value)
         if key == "defaults":
             return _defaults(value)
+        if key == "corruptions" and value not in SETS:
+            raise UsageError(f"is {value!r}; {' or '.join(SETS)} is wanted")
+        if key == "budgets":
+            return classes.read(value)
+        if key == "baseline":
+            return ""  # settled once the methods are known
         if key == "version" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise UsageError(f"is {value!r}; a positive whole number is wanted")
         if key == "name" and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", str(value)):
@@ -218,8 +239,20 @@ def _method(value: Any) -> str:
     return str(value["method"] if isinstance(value, dict) else value)
 
 
-def _limits(values: list, board: Board) -> dict[str, tuple[str, ...]]:
-    """Canonical method -> its tasks, for those that are not for all."""
+def _with_baseline(board: Board, value: Any) -> Board:
+    """The baseline under its canonical name; it is a row of the board, or there is nothing to pair with."""
+    if value is None:
+        return board
+    name, known = parse(str(value), board.defaults).name, [m.name for m in board.methods if not m.is_dense]
+    if name not in known:
+        raise UsageError(
+            f"{name} is not a pruned row of the board; add it to methods, or name one of {', '.join(known)}"
+        )
+    return replace(board, baseline=name)
+
+
+def _with_limits(board: Board, values: list) -> Board:
+    """The board that knows which methods are not for all tasks."""
     limits, known = {}, [t.name for t in board.tasks]
     for value in values:
         if isinstance(value, dict):
@@ -227,7 +260,7 @@ def _limits(values: list, board: Board) -> dict[str, tuple[str, ...]]:
                 if name not in known:
                     raise unknown("task", str(name), known, f"board {board.name!r} has {', '.join(known)}")
             limits[parse(str(value["method"]), board.defaults).name] = tuple(map(str, value["tasks"]))
-    return limits
+    return replace(board, limits=limits)
 
 
 def _tasks(values: list) -> tuple[Task, ...]:

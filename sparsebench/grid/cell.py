@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from sparsebench.corruptions import SETS
 from sparsebench.methods import Method
 from sparsebench.phases import describe
 from sparsebench.protocol import PROTOCOL, canonical, list_text, name_of_text, object_text
@@ -21,11 +22,14 @@ class Cell:
     method: Method
     sparsity: float
     seed: int
+    corruptions: str = SETS[0]
+    """The set of corrupted test images that is measured. No stage depends on it, so no stage's name does."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything that decides the result."""
+        """Everything that decides the result; the usual corruptions are left out, so they have no part in the name."""
         return {
+            **({} if self.corruptions == SETS[0] else {"corruptions": self.corruptions}),
             "task": self.task.settings(),
             "phases": [describe(phase) for phase in self.method.phases(self.sparsity)],
             "sparsity": self.sparsity,
@@ -35,8 +39,10 @@ class Cell:
     @cached_property
     def id(self) -> str:
         """The name of the settings, put together from texts that other cells share."""
+        asked = {} if self.corruptions == SETS[0] else {"corruptions": canonical(self.corruptions)}
         return name_of_text(
             object_text(
+                **asked,
                 task=self.task.text,
                 phases=list_text(text for _, text in self.method.steps(self.sparsity)),
                 sparsity=canonical(self.sparsity),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -9,15 +10,20 @@ from torch import Tensor
 
 from sparsebench.allocation import kept_count
 from sparsebench.audit import audit
+from sparsebench.callbacks.probe import in_small_batches
+from sparsebench.corruptions import SEED
+from sparsebench.corruptions.suite import kinds
 from sparsebench.grid.cell import Cell
 from sparsebench.grid.jobs import CellJob, Context
 from sparsebench.grid.stages import Loaded, circumstances, load_stage, task_data
 from sparsebench.grid.state import initial_net, logits, noise, peak_memory_mb
 from sparsebench.grid.store import Store
+from sparsebench.grid.trackers import cell_done
 from sparsebench.metrics.bias import bias
 from sparsebench.metrics.dead_neurons import dead_neuron_rates
 from sparsebench.metrics.flops import macs
 from sparsebench.metrics.quality import collapsed, quality
+from sparsebench.metrics.robustness import corrupted_accuracy, hits, robustness
 from sparsebench.models.narrow import measures
 from sparsebench.ranks import alone, from_leader
 from sparsebench.record import Record
@@ -36,19 +42,43 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> None:
     data = task_data(cell.task, context.hardware)
     loaded = load_stage(job.chain[-1], store, cell.task, cell.seed, data, context.hardware)
     before = data.test_reads
-    z, y = logits(loaded.net, data.test_dataloader())
+    clean, spoilt = data.test_reading(cell.corruptions)
+    z, y = logits(loaded.net, clean)
+    shown = shown_corrupted(loaded.net, spoilt, cell.corruptions, data)
 
     def write() -> None:
         with alone():
-            measured(job, loaded, data, (z, y, before), store, context).save(store.records / f"{cell.id}.json")
+            record = measured(job, loaded, data, (z, y, before), shown, store, context)
+            record.save(store.records / f"{cell.id}.json")
+        if context.hardware.loggers:
+            cell_done(cell, record.data, context.hardware)
 
     from_leader(write)
 
 
+def shown_corrupted(net: torch.nn.Module, parts: Iterable, which: str, data) -> dict[str, Any]:
+    """What a network recognises of a set of corrupted test images: a record's ``corruptions``."""
+    seen = [(views.kinds, views.severities, hits(*logits(net, batches))) for views, batches in parts]
+    kind, severity, recognised = (torch.cat(column) for column in zip(*seen, strict=True))
+    head = {"set": which, "seed": SEED, "digest": data.corrupted_digest(which)}
+    return {**head, **robustness(kinds(), kind, severity, recognised)}
+
+
 def measured(
-    job: CellJob, loaded: Loaded, data, test: tuple[Tensor, Tensor, int], store: Store, context: Context
+    job: CellJob,
+    loaded: Loaded,
+    data,
+    test: tuple[Tensor, Tensor, int],
+    shown: dict[str, Any],
+    store: Store,
+    context: Context,
 ) -> Record:
-    """A cell's record. ``test``: logits and labels of the test split, and how often it had been read before them."""
+    """A cell's record.
+
+    Args:
+        test: logits and labels of the test split, and how often it had been read before them.
+        shown: what was recognised of the corrupted test images.
+    """
     cell, (z, y, before) = job.cell, test
     net, masks = loaded.net, loaded.masks and loaded.masks.to(context.hardware.device)
     whole = initial_net(cell.task, cell.seed, data.input_shape, data.num_classes)
@@ -57,7 +87,8 @@ def measured(
     numbers = quality(z, y)
     per_class = numbers.pop("per_class")
     by_chance = collapsed(numbers["top1"], len(y), data.num_classes)
-    rates = dead_neuron_rates(net, data.probe(PROBE), masks)
+    probe = data.probe(PROBE)
+    rates = dead_neuron_rates(net, in_small_batches(probe) if context.hardware.device == "cpu" else probe, masks)
     sparse_macs, dense_macs = macs(net, data.input_shape, masks).sparse, macs(whole, data.input_shape).dense
     flags = sorted({flag for report in chain for flag in report["flags"]})
     if by_chance:
@@ -89,6 +120,7 @@ def measured(
             "metrics": {
                 **numbers,
                 **bias(per_class, dense["per_class"] if dense else per_class),
+                "corrupted": corrupted_accuracy(shown["kinds"], shown["counts"]),
                 "dead_static": rates.static,
                 "dead_dynamic": rates.dynamic,
                 "dead_dynamic_alive": rates.dynamic_alive,
@@ -98,6 +130,7 @@ def measured(
                 "val_top1": chain[-1]["val_top1"],
             },
             "per_class": per_class,
+            "corruptions": shown,
             "sparsity": sparsity(whole, loaded, cell.sparsity),
             "flops": {"dense": dense_macs, "sparse": sparse_macs, "speedup": dense_macs / max(sparse_macs, 1)},
             "cost": cost(chain, job, dense_macs, peak_memory_mb(context.hardware)),

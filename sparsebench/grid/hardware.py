@@ -22,6 +22,10 @@ class Hardware:
     """Least time between two checkpoints of a training."""
     data_root: str | None = None
     download: bool = False
+    loggers: tuple[str, ...] = ()
+    """What follows the run beside its records: names from ``trackers.PACKAGES``."""
+    logs: str = ""
+    """Folder of the loggers."""
 
     @property
     def device(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from sparsebench.corruptions import SETS
 from sparsebench.errors import UsageError
 from sparsebench.grid.board import Board
 from sparsebench.grid.cell import Cell
@@ -45,7 +46,8 @@ def cell_of(data: Mapping[str, Any]) -> Cell:
         )
     settings = data["settings"]
     phases = tuple(phase_of(phase) for phase in settings["phases"])
-    cell = Cell(_task(settings["task"]), _method(data, phases), settings["sparsity"], settings["seed"])
+    method, asked = _method(data, phases), settings.get("corruptions", SETS[0])
+    cell = Cell(_task(settings["task"]), method, settings["sparsity"], settings["seed"], asked)
     if cell.id != data["cell_id"]:
         raise UsageError(f"the settings in the record of cell {data['cell_id']} are those of cell {cell.id}")
     return cell
@@ -69,7 +71,10 @@ def recompute(
 def board_of(cell: Cell) -> Board:
     """A board of this cell and its dense reference."""
     methods = (cell.method,) if cell.method.is_dense else (parse("dense"), cell.method)
-    return Board("rerun", 1, f"rerun of {cell.label}", (cell.task,), methods, (cell.sparsity,), (cell.seed,))
+    return Board(
+        "rerun", 1, f"rerun of {cell.label}", (cell.task,), methods, (cell.sparsity,), (cell.seed,),
+        corruptions=cell.corruptions,
+    )  # fmt: skip
 
 
 def _task(settings: Mapping[str, Any]) -> Task:

@@ -20,6 +20,7 @@ from sparsebench.grid.perform import perform
 from sparsebench.grid.plan import Stage
 from sparsebench.grid.state import State, data_of, fresh_report, initial_net, peak_memory_mb, top1, without_units
 from sparsebench.grid.store import CorruptStage, Store
+from sparsebench.grid.trackers import stage_done
 from sparsebench.masks import Masks
 from sparsebench.phases import describe
 from sparsebench.provenance import provenance
@@ -47,6 +48,8 @@ def run_stage(stage: Stage, store: Store, hardware: Hardware) -> None:
         key: value for key, value in circumstances(stage.task, data, hardware).items() if key != "created"
     }
     from_leader(lambda: save(state, store))
+    if hardware.loggers:
+        stage_done(stage, state.report, hardware)
 
 
 def audit_stage(state: State, keys: set[str], test_reads: int, hardware: Hardware) -> None:

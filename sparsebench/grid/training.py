@@ -18,9 +18,11 @@ from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from sparsebench.allocation import LIKE
 from sparsebench.callbacks import DynamicSparsity, LatentSparsity, Pruner, RandomState
 from sparsebench.callbacks.schedules import Cubic
+from sparsebench.grid.epoch_log import EpochLog
 from sparsebench.grid.global_batch_norm import GlobalBatchNorm
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.state import UNTOUCHED, State
+from sparsebench.grid.trackers import stage_tracker
 from sparsebench.grid.watch import AtomicCheckpoints, Checkpoint, GradualPruner, KeepOptimizer, LossCurve
 from sparsebench.models.classifier import Classifier
 from sparsebench.models.several_steps import Chunks
@@ -53,6 +55,8 @@ def train(state: State, phase: Train, data, checkpoint: Path, hardware: Hardware
     pruner = make_pruner(state, phase, data)
     curve, optimizer = LossCurve(), KeepOptimizer(state.optimizer)
     callbacks = [curve, RandomState(), optimizer, Checkpoint(checkpoint, hardware.checkpoint_seconds)]
+    if hardware.loggers:
+        callbacks.insert(1, EpochLog(stage_tracker(state.stage, hardware), curve, pruner))
     if pruner:
         callbacks.insert(0, pruner)
     # Dropout on one rank must not repeat that on another.

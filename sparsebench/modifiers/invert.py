@@ -1,5 +1,7 @@
 """Invert: keep the weights with the lowest scores, a sanity control.
 
+    score -> -score        under the same allocation
+
 If accuracy stays, the order of the scores carries no information beyond the layer densities it leads to.
 Source: Frankle et al. 2021, arXiv:2009.08576 (section 5).
 """

@@ -1,5 +1,7 @@
 """Reinit: train the final masks from new random weights, a sanity control.
 
+    w = train(m * w_0')        m: the final masks; w_0': initial weights of another draw
+
 A full training follows, also where the regime only fine-tunes. If accuracy stays, the method did not find
 weights worth keeping. Source: Frankle & Carbin 2019, arXiv:1803.03635; Frankle et al. 2021, arXiv:2009.08576.
 """

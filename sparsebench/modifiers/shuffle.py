@@ -1,5 +1,7 @@
 """Shuffle: permute the final masks at random within each layer, a sanity control.
 
+    m_l -> permutation of m_l in every tensor l, the same count
+
 The weights that the moved masks keep are those from before the pruning. If accuracy stays, the method found layer
 densities, not weights. Source: Frankle et al. 2021, arXiv:2009.08576.
 """

@@ -1,5 +1,7 @@
 """Fine-tune: train, prune in one shot, train a little more at a small constant learning rate.
 
+    w_T = train(w_0),   m = prune(w_T, s),   w = train(m * w_T)        epochs * T more epochs, rate * peak rate
+
 Source: Han et al. 2015, arXiv:1506.02626.
 """
 

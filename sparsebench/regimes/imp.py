@@ -1,5 +1,7 @@
 """IMP: iterative pruning with weight rewinding (the lottery ticket procedure).
 
+    density after round k: (1 - rate)^k, the last one exactly as asked        w = train(m_k * w_rewind), k = 1, 2, ...
+
 Each round removes ``rate`` of the remaining weights, puts everything back to the state after ``rewind`` of
 the dense training (0 = initialisation) and trains to the end of the schedule.
 Sources: Frankle & Carbin 2019, arXiv:1803.03635; rewinding: Frankle et al. 2020, arXiv:1912.05671.

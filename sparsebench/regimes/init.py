@@ -1,5 +1,7 @@
 """Init: prune the untrained network, then train it with static masks.
 
+    m = prune(w_0, s),   w = train(m * w_0)        s: the sparsity asked for, T epochs
+
 Source: SNIP, Lee et al. 2019, arXiv:1810.02340.
 """
 

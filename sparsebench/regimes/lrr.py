@@ -1,5 +1,7 @@
 """LRR: learning-rate rewinding; the weights stay, the full learning-rate schedule starts again.
 
+    density after round k: (1 - rate)^k, the last one exactly as asked        w <- train(m_k * w), k = 1, 2, ...
+
 Source: Renda et al. 2020, arXiv:2003.02389.
 """
 

@@ -1,5 +1,7 @@
 """Ramp: train, then fine-tune at a small constant rate while the sparsity rises along the cubic schedule.
 
+    s_t = s (1 - (1 - (t - begin) / (end - begin))^3)        t: share of the fine-tuning, epochs * T at rate * peak rate
+
 What gradual pruning is to training from scratch this is to fine-tuning. The training before is the dense row's.
 Source: Sanh et al. 2020, arXiv:2005.07683 (with movement as criterion); schedule: Zhu & Gupta 2017, arXiv:1710.01878.
 """

@@ -1,5 +1,7 @@
 """SET: sparse training in which the smallest weights are dropped and as many grown at random.
 
+    kept weights of a layer that move at an update: zeta, up to the share end of the training
+
 Random ERK masks at the start. Source: Mocanu et al. 2018, arXiv:1707.04780.
 """
 

@@ -29,6 +29,14 @@ class Standing:
     """The verdict."""
     notes: list[str]
     """What was left out."""
+    differences: pd.DataFrame
+    """Every method against its baseline, see :mod:`sparsebench.report.differences`."""
+    levels: pd.DataFrame
+    """Ranks at equal multiply-accumulates, see :mod:`sparsebench.report.equal_work`."""
+    points: pd.DataFrame
+    """Rows averaged over the tasks, with the Pareto fronts, see :mod:`sparsebench.report.pareto`."""
+    ranks: pd.DataFrame
+    """Ranks of the complete methods in every block (task, sparsity, seed)."""
 
     @cached_property
     def grids(self) -> dict[str, Grid]:
@@ -36,6 +44,14 @@ class Standing:
         from sparsebench.report.cells import task_grid
 
         return {task: task_grid(self.rows, task) for task in self.cells["task"].unique()}
+
+    @cached_property
+    def budgets(self) -> list[dict[str, Any]]:
+        """The budget classes that have a method, from small to large: ``name, epochs, flops``."""
+        from sparsebench.report.budgets import ladder
+
+        present = set(self.summary["budget"])
+        return [step for step in ladder(self.board) if step["name"] in present]
 
 
 def read(folder: str | Path, board: Mapping[str, Any], memory: str | Path | None = None) -> Standing:
@@ -58,15 +74,19 @@ def standing_of(
     found: pd.DataFrame, board: Mapping[str, Any], folder: str | Path = "", corrupt: Iterable[CorruptRecord] = ()
 ) -> Standing:
     """The standing that records give, from their :func:`sparsebench.report.table.frame`."""
-    from sparsebench.report import table, verdict
+    from sparsebench.report import ranking, table, verdict
 
     cells, left_out = table.select(found, board)
     ranked = table.leaderboard(cells, len(board["seeds"]))
     notes = [f"Not trusted and left out: `{error.path.relative_to(folder)}`: {error.why}." for error in corrupt]
     if left_out:
         notes.append(f"{left_out} records of another board version, protocol, task, sparsity or seed left out.")
-    summary = table.overall(cells, ranked, board)
-    return Standing(board, cells, ranked, summary, verdict.verdict(cells, ranked, board), notes)
+    all_of = ranking.rank(cells, ranked, table.overall(cells, ranked, board), board)
+    sentences = verdict.verdict(cells, board, all_of)
+    return Standing(
+        board, cells, all_of.rows, all_of.summary, sentences, notes,
+        all_of.differences, all_of.levels, all_of.points, all_of.ranks,
+    )  # fmt: skip
 
 
 def render(
@@ -76,27 +96,21 @@ def render(
     standing: Standing | None = None,
     memory: str | Path | None = None,
 ) -> list[Path]:
-    """Rebuild ``leaderboard.md``, ``leaderboard.csv`` and the figures of one board from its records.
+    """Rebuild ``leaderboard.md``, ``leaderboard.csv``, ``ranking.csv`` and the figures of one board from its records.
 
     Args:
         folder: ``results/<board>``; the files are written there, each atomically.
         board: as for :func:`read`.
-        figures: also draw ``curves`` and ``dead_neurons`` as PNG and SVG.
+        figures: also draw ``curves``, ``dead_neurons``, ``pareto`` and ``cd`` as PNG and SVG.
         standing: from :func:`read`, if there is one already.
         memory: as for :func:`read`.
 
     Returns:
         The files written, the page first.
     """
-    from sparsebench.files import write_atomic
-    from sparsebench.report import drawn as pictures
-    from sparsebench.report import markdown
+    from sparsebench.report import formats
 
-    folder, now = Path(folder), standing or read(folder, board, memory)
-    drawn = pictures.figures(now, folder, memory and Path(memory, "figures.json")) if figures else []
-    page = markdown.page(now, [path.name for path in drawn if path.suffix == ".png"])
-    csv = now.rows.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    return [write_atomic(folder / "leaderboard.md", page), write_atomic(folder / "leaderboard.csv", csv), *drawn]
+    return formats.write(standing or read(folder, board, memory), folder, formats.DEFAULT, figures, memory)
 
 
 def show(folder: str | Path, board: Mapping[str, Any], standing: Standing | None = None) -> None:

@@ -13,7 +13,7 @@ NONE = "–"
 
 
 class Cell(NamedTuple):
-    """Text with what it means: "" plain, "code" a name, "best", or "tie" (not told from the best)."""
+    """Text and what it means: "" plain, "code" a name, "best", "tie" (not told from the best), "few" (too few runs)."""
 
     text: str
     mark: str = ""
@@ -67,28 +67,33 @@ def sparsity_label(sparsity: float) -> str:
 
 
 def overall_grid(summary: pd.DataFrame) -> Grid:
-    """Methods over the whole board, from :func:`sparsebench.report.table.overall`."""
-    header = ["method", "average rank", "95 % interval", "drop", "collapsed", "epochs", "cells"]
+    """Methods over the whole board, from ``Standing.summary``: its rank, its rank in its budget and at equal work."""
+    header = [
+        "method", "average rank", "95 % interval", "budget", "rank in budget", "rank at equal MACs", "drop",
+        "collapsed", "epochs", "cells",
+    ]  # fmt: skip
     rows = []
-    first = summary["rank"].min() if summary["rank"].count() > 1 else None
     for row in records(summary):
-        reason = unranked_reason(row)
-        bounds = NONE if missing(row["low"]) else f"{row['low']:.1f} … {row['high']:.1f}"
         rows.append(
             [
                 Cell(row["method"], "code"),
-                Cell(
-                    reason or f"{row['rank']:.2f}",
-                    "best" if row["rank"] == first else "",
-                ),
-                Cell(bounds),
+                Cell(unranked_reason(row) or f"{row['rank']:.2f}", row["mark"]),
+                Cell(between(row["low"], row["high"])),
+                Cell(row["budget"] or NONE),
+                Cell(number(row["rank_in_budget"], ".2f"), row["mark_in_budget"]),
+                Cell(number(row["flops_rank"], ".2f"), row["flops_mark"]),
                 Cell(plus_minus(row["drop"], row["drop_half"])),
                 Cell(f"{row['collapsed']}/{row['cells']}"),
-                Cell(NONE if missing(row["epochs_ratio"]) else f"{row['epochs_ratio']:.1f} ×"),
+                Cell(number(row["epochs_ratio"], ".1f", " ×")),
                 Cell(f"{row['cells']}/{row['asked']}"),
             ]
         )
     return Grid(header, rows)
+
+
+def between(low: float | None, high: float | None, spec: str = ".1f") -> str:
+    """The bounds of an interval."""
+    return NONE if missing(low) else f"{low:{spec}} … {high:{spec}}"
 
 
 def task_grid(table: pd.DataFrame, task: str) -> Grid:
@@ -136,7 +141,7 @@ def detail_grid(table: pd.DataFrame, task: str) -> Grid:
     """Everything that is known of one task: a row per sparsity and method."""
     header = [
         "method", "sparsity", "top-1", "rank", "seeds", "achieved", "speed-up", "epochs", "dead static",
-        "dead dynamic", "NLL", "ECE", "worst class", "CEV", "SDE", "collapsed", "audit",
+        "dead dynamic", "NLL", "ECE", "worst class", "corrupted", "CEV", "SDE", "fronts", "collapsed", "audit",
     ]  # fmt: skip
     rows = []
     for row in records(table[table["task"] == task]):
@@ -146,20 +151,40 @@ def detail_grid(table: pd.DataFrame, task: str) -> Grid:
             row["state"] if missing(row["rank"]) else f"{row['rank']:.0f}",
             str(row["seeds"]),
             percent(row["achieved"], 2),
-            _number(row["speedup"], ".1f", " ×"),
-            _number(row["epochs"], ".4g"),
+            number(row["speedup"], ".1f", " ×"),
+            number(row["epochs"], ".4g"),
             percent(row["dead_static"]),
             percent(row["dead_dynamic_alive"]),
-            _number(row["nll"], ".3f"),
+            number(row["nll"], ".3f"),
             percent(row["ece"]),
             percent(row["worst_class"]),
-            _number(row["cev_s1"], ".3g"),
-            _number(row["sde_s1"], ".3g"),
+            percent(row["corrupted"]),
+            number(row["cev_s1"], ".3g"),
+            number(row["sde_s1"], ".3g"),
+            fronts_text(row),
             f"{row['collapsed']}/{row['seeds']}",
             audit_text(row),
         ]
         rows.append([Cell(row["method"], "code"), *map(Cell, texts)])
+    measured = table["corrupted"].notna().any()
+    return Grid(header, rows) if measured else without(Grid(header, rows), "corrupted")
+
+
+def without(grid: Grid, column: str) -> Grid:
+    """The table without one of its columns."""
+    place = grid.header.index(column)
+    header, *rows = (line[:place] + line[place + 1 :] for line in (grid.header, *grid.rows))
     return Grid(header, rows)
+
+
+def fronts_text(row: Mapping[str, Any]) -> str:
+    """The Pareto fronts a row is on: s (sparsity), m (multiply-accumulates), t (training).
+
+    >>> fronts_text({"front_sparsity": True, "front_speedup": False, "front_cost": True})
+    's t'
+    """
+    signs = {"front_sparsity": "s", "front_speedup": "m", "front_cost": "t"}
+    return " ".join(sign for column, sign in signs.items() if row[column]) or NONE
 
 
 def audit_text(row: Mapping[str, Any]) -> str:
@@ -169,5 +194,6 @@ def audit_text(row: Mapping[str, Any]) -> str:
     return "pass" if row["seeds"] else NONE
 
 
-def _number(value: float | None, spec: str, unit: str = "") -> str:
+def number(value: float | None, spec: str, unit: str = "") -> str:
+    """A number with its unit, or a dash where there is none."""
     return NONE if missing(value) else f"{value:{spec}}{unit}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def figures(standing: Standing, folder: Path, memory: str | Path | None = None) -> list[Path]:
     """The figures of a board, up to date; ``memory`` as in :func:`sparsebench.report.rows.read`."""
-    from sparsebench.report import curves
+    from sparsebench.report import critical, curves, pareto_figure
 
     shows = _shows(standing) if memory else ""
     if memory and (there := _recall(folder, memory, shows)) is not None:
@@ -29,6 +29,8 @@ def figures(standing: Standing, folder: Path, memory: str | Path | None = None) 
     drawn = [
         *curves.accuracy_figure(standing.cells, standing.rows, standing.board, folder / "curves"),
         *curves.dead_neuron_figure(standing.rows, standing.board, folder / "dead_neurons"),
+        *pareto_figure.pareto_figure(standing.points, standing.rows, standing.board, folder / "pareto"),
+        *critical.critical_figure(standing.ranks, folder / "cd"),
     ]
     if memory:
         with suppress(OSError):
@@ -48,10 +50,11 @@ def _recall(folder: Path, memory: str | Path, shows: str) -> list[Path] | None:
 
 def _shows(standing: Standing) -> str:
     """Hash of all that decides how the figures look."""
-    digest = sha256(version("matplotlib").encode())
+    digest = sha256("".join(map(version, ("matplotlib", "scikit-posthocs"))).encode())
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.read_bytes())
     digest.update(json.dumps([standing.board[key] for key in ("tasks", "methods", "sparsities")]).encode())
-    digest.update(standing.rows.to_csv().encode())
+    for table in (standing.rows, standing.points, standing.ranks):
+        digest.update(table.to_csv().encode())
     digest.update(standing.cells.groupby("task")["chance"].max().to_csv().encode())
     return digest.hexdigest()

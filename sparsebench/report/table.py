@@ -13,13 +13,15 @@ import numpy as np
 import pandas as pd
 
 from sparsebench.record import Record
-from sparsebench.stats import CLUSTER, average_ranks, mean_interval, paired_difference
+from sparsebench.report.contest import contest
+from sparsebench.stats import CLUSTER, block_ranks, mean_interval, paired_difference
 
 DENSE = "dense"
 ROW = ["task", "method", "sparsity"]
 METRICS = [
     "top1", "top5", "nll", "ece", "worst_class", "cev", "sde", "cev_s1", "sde_s1", "dead_static",
     "dead_dynamic", "dead_dynamic_alive", "dead_permanent", "neg_preact", "val_top1_before", "val_top1",
+    "corrupted",
 ]  # fmt: skip
 AVERAGED = [*METRICS, "achieved", "speedup", "epochs", "own_epochs", "train_flops", "seconds"]
 
@@ -130,7 +132,12 @@ def _halves(cells: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
 
 
 def _tuples(frame: pd.DataFrame, columns: list[str]) -> Iterator[tuple]:
-    return zip(*(frame[column].tolist() for column in columns), strict=True)
+    return zip(*(_listed(frame[column]) for column in columns), strict=True)
+
+
+def _listed(column: pd.Series) -> list:
+    # Text kept by pyarrow takes ten times as long when it is walked through one by one.
+    return (column if column.dtype.kind in "biuf" else column.to_numpy(dtype=object)).tolist()
 
 
 def _marks(cells: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
@@ -160,9 +167,10 @@ def rankable(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str, Any])
 def overall(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str, Any]) -> pd.DataFrame:
     """One row a method over the whole board, best average rank first, unranked methods below.
 
-    ``rank`` with ``low`` and ``high`` (see :func:`sparsebench.stats.average_ranks`); ``drop`` = mean of
-    top1(dense) - top1 over its cells, against the dense network of the same task and seed, with
-    ``drop_half``; ``epochs_ratio`` = training epochs over those of the dense network, mean over tasks.
+    ``rank``, ``low``, ``high``, ``gap``, ``p_first``, ``mark``, ``seeds_first``, ``seeds_next``: see
+    :func:`sparsebench.report.contest.contest`; ``drop`` = mean of top1(dense) - top1 over its cells, against the
+    dense network of the same task and seed, with ``drop_half``; ``epochs_ratio`` = training epochs over those of the
+    dense network, mean over tasks.
     """
     dense = cells[cells["method"] == DENSE].set_index(CLUSTER)[["top1", "epochs"]].add_suffix("_dense")
     pruned = cells[cells["method"] != DENSE].join(dense, on=CLUSTER)
@@ -175,8 +183,10 @@ def overall(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str, Any]) 
     halves = {method: _clustered_half(group) for method, group in grouped}
     summary["drop_half"] = pd.Series(halves, dtype=float)
     counts = table.groupby("method")[["failed", "audit_failed"]].sum()
-    ranks = average_ranks(rankable(cells, table, board))[["rank", "low", "high"]]
-    summary = summary.join(counts).join(ranks)
+    ranks = contest(block_ranks(rankable(cells, table, board)))
+    ranks = ranks[["rank", "low", "high", "gap", "p_holm", "mark", "seeds_first", "seeds_next"]]
+    summary = summary.join(counts).join(ranks.rename(columns={"p_holm": "p_first"}))
+    summary["mark"] = summary["mark"].astype(object).where(summary["mark"].notna(), "")
     summary["only"] = pd.Series(board.get("fixed", {}), dtype=float).reindex(summary.index)
     sparsities = summary["only"].isna().map({True: len(board["sparsities"]), False: 1})
     limits = board.get("limits", {})

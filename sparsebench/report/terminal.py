@@ -1,4 +1,4 @@
-"""The leaderboard in the terminal, at the end of a run: verdict, overall table, one table per task."""
+"""The leaderboard in the terminal, at the end of a run: winners by budget, ranks, a table per task, verdict."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
-from sparsebench.report.cells import Cell, Grid, overall_grid
+from sparsebench.report.cells import Cell, Grid, overall_grid, without
+from sparsebench.report.ranking_cells import differences_grid, winners_grid
 
 if TYPE_CHECKING:
     from sparsebench.report import Standing
@@ -19,20 +20,25 @@ if TYPE_CHECKING:
 FILE_WIDTH = 120
 """Columns where the output goes to a file or a pipe."""
 
-_SIGNS = {"best": "*", "tie": "≈"}
+_SPARED = ["95 % interval", "seeds to tell", "collapsed", "cells", "epochs", "training allowed", "p (Holm)", "drop"]
+"""Columns that a narrow terminal does without, in this order; the page has them."""
+_WRAPPED = "tied with the first"
+_SIGNS = {"best": "*", "tie": "≈", "few": "?"}
 _STYLES = {"best": "bold green", "tie": "green", "code": "cyan"}
 
 
 def show(standing: Standing, console: Console | None = None) -> None:
     """Print the tables of a board.
 
-    ``*`` is the best mean, ``≈`` what the seed-paired difference does not tell from it.
+    ``*`` is the best, ``≈`` what is not told from it, ``?`` what so few runs cannot tell.
     """
     console = console or _console()
     if not standing.cells.empty:
         _print(console, overall_grid(standing.summary), standing.board["title"])
+        _print(console, differences_grid(standing.differences), "against the baseline, in points of top-1")
         for task, grid in standing.grids.items():
             _print(console, grid, f"{task}: top-1 (%) by sparsity")
+        _print(console, winners_grid(standing), "who wins, by training budget")
     console.print(Markdown("\n".join(f"- {sentence}" for sentence in standing.sentences)))
 
 
@@ -42,17 +48,20 @@ def _console() -> Console:
 
 
 def _print(console: Console, grid: Grid, title: str) -> None:
-    """The table with its intervals, or with means alone where the terminal is too narrow for both."""
-    table = _rich(grid, title, intervals=True)
-    wide = console.measure(table, options=console.options.update(max_width=10_000)).maximum
-    console.print(table if wide <= console.width else _rich(grid, title, intervals=False))
+    """The table with its intervals; with means alone, then with fewer columns, where the terminal is too narrow."""
+    table, spared = _rich(grid, title, intervals=True), [None, *(name for name in _SPARED if name in grid.header)]
+    while spared and console.measure(table, options=console.options.update(max_width=10_000)).maximum > console.width:
+        if (name := spared.pop(0)) is not None:
+            grid = without(grid, name)
+        table = _rich(grid, title, intervals=False)
+    console.print(table)
 
 
 def _rich(grid: Grid, title: str, intervals: bool) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for place, name in enumerate(grid.header):
         stacked = name if "%" in name else name.replace(" ", "\n")
-        table.add_column(stacked, justify="left" if place == 0 else "right", no_wrap=True)
+        table.add_column(stacked, justify="left" if place == 0 else "right", no_wrap=name != _WRAPPED)
     for row in grid.rows:
         table.add_row(*(_text(cell, intervals) for cell in row))
     return table

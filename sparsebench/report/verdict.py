@@ -1,7 +1,7 @@
 """The verdict: what the numbers allow one to say, in a few sentences.
 
-A win is claimed only where a paired 95 % interval excludes 0; anything else is called a tie. Comparisons
-are paired by (task, seed), whose means are the independent values of a Student interval.
+A method is called better only where a Holm-corrected sign-flip test rejects at 5 % and the 95 % interval excludes 0;
+anything else is called a tie. Comparisons are paired by (task, seed), whose means are the independent values.
 """
 
 from __future__ import annotations
@@ -12,23 +12,21 @@ from typing import Any
 import pandas as pd
 
 from sparsebench.report.cells import sparsity_label
-from sparsebench.report.table import DENSE, rankable
-from sparsebench.stats import (
-    CLUSTER,
-    FEWEST_CLUSTERS,
-    Interval,
-    block_ranks,
-    clustered_difference,
-    paired_difference,
-)
+from sparsebench.report.contest import BEST, FEW, TIE
+from sparsebench.report.ranking import Ranking
+from sparsebench.report.ranking_cells import probability, runs
+from sparsebench.report.table import DENSE
+from sparsebench.stats import CLUSTER, Interval, fewest_clusters, paired_difference
 
 
-def verdict(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str, Any]) -> list[str]:
-    """Sentences (Markdown): the best method, the gap to random pruning, collapses, failures and the audit."""
+def verdict(cells: pd.DataFrame, board: Mapping[str, Any], ranking: Ranking) -> list[str]:
+    """Sentences (Markdown): the best method, equal work, baseline, random pruning, collapses, failures, audit."""
     if cells.empty:
         return ["There are no records of this board yet."]
     return [
-        *_leader(block_ranks(rankable(cells, table, board))),
+        *_leader(ranking.summary, runs(ranking.ranks)),
+        *_equal_work(ranking.summary),
+        *_baseline(ranking.differences),
         *_random_gap(cells),
         *_collapses(cells),
         *_unfinished(cells, board),
@@ -36,26 +34,54 @@ def verdict(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str, Any]) 
     ]
 
 
-def _leader(ranks: pd.DataFrame) -> list[str]:
-    if ranks.shape[1] < 2:
+def _leader(summary: pd.DataFrame, clusters: int) -> list[str]:
+    ranked = summary[summary["rank"].notna()]
+    if len(ranked) < 2:
         return ["Fewer than two methods have finished every cell of the board: nothing is ranked overall."]
-    order = ranks.mean().sort_values(kind="stable").index
-    best, rest = order[0], order[1:]
-    gaps = {method: clustered_difference(ranks, method, best) for method in rest}
-    ahead = f"`{best}` has the best average rank, {ranks[best].mean():.2f} of {len(order)}"
-    first = gaps[rest[0]]
-    if first.low is None:
-        return [f"{ahead}; {first.n} runs (task, seed) cannot tell ranks from noise, it takes {FEWEST_CLUSTERS}."]
-    tied = [method for method in rest if not gaps[method].separated]
-    if not tied:
-        return [f"{ahead}, ahead of `{rest[0]}` by {_ranks(first)}: more than seed noise."]
-    names = _listing([f"`{method}`" for method in tied])
-    sentence = f"{ahead}, but it is a tie with {names}: `{tied[0]}` trails by {_ranks(gaps[tied[0]])}"
-    return [sentence + ", an interval that includes 0."]
+    first, rest = ranked.iloc[0], ranked.iloc[1:]
+    ahead = f"All budgets together, `{first['method']}` has the best average rank, {first['rank']:.2f} of {len(ranked)}"
+    if (rest["mark"] == FEW).any():
+        fewest = fewest_clusters(len(rest))
+        return [f"{ahead}; {clusters} runs (task, seed) cannot tell so many ranks from noise, it takes {fewest}."]
+    tied = rest[rest["mark"].isin([BEST, TIE])]
+    if tied.empty:
+        second = rest.iloc[0]
+        return [f"{ahead}, ahead of `{second['method']}` by {_behind(second)}: more than seed noise."]
+    names = _listing([f"`{method}`" for method in tied["method"]])
+    return [f"{ahead}, but it is a tie with {names}: `{tied.iloc[0]['method']}` trails by {_behind(tied.iloc[0])}."]
 
 
-def _ranks(gap: Interval) -> str:
-    return f"{gap.mean:.2f} ranks (95 % interval {gap.low:.2f} to {gap.high:.2f})"
+def _behind(row: pd.Series) -> str:
+    return f"{row['gap']:.2f} ranks (Holm-corrected p = {probability(row['p_first'])})".replace("= <", "<")
+
+
+def _equal_work(summary: pd.DataFrame) -> list[str]:
+    """Who is first at equal multiply-accumulates."""
+    ranked = summary[summary["flops_rank"].notna()].sort_values("flops_rank", kind="stable")
+    if len(ranked) < 2:
+        return []
+    tied = _listing([f"`{method}`" for method in ranked["method"][1:][ranked["flops_mark"][1:].isin([BEST, TIE])]])
+    tie = f", a tie with {tied}" if tied else ""
+    rank = f"{ranked['flops_rank'].iloc[0]:.2f} of {len(ranked)}"
+    return [f"At equal multiply-accumulates `{ranked['method'].iloc[0]}` is first, average rank {rank}{tie}."]
+
+
+def _baseline(differences: pd.DataFrame) -> list[str]:
+    """How many methods are better than their baseline over the whole board, and which."""
+    whole = differences[differences["sparsity"].isna()]
+    if whole.empty:
+        return []
+    better = whole[whole["verdict"] == "better"].sort_values("difference", ascending=False, kind="stable")
+    counts = whole["verdict"].value_counts()
+    told = [f"{counts[kind]} {text}" for kind, text in _COUNTED.items() if kind in counts]
+    names = _listing(
+        [f"`{row.method}` (+{100 * row.difference:.1f} points on `{row.baseline}`)" for row in better.itertuples()]
+    )
+    which = f"; better: {names}" if names else ""
+    return [f"Of {len(whole)} methods against their baseline: {_listing(told)}{which}."]
+
+
+_COUNTED = {"better": "better", "tie": "tied", "worse": "worse", "few": "cannot be told by so few runs"}
 
 
 def _random_gap(cells: pd.DataFrame) -> list[str]:
@@ -130,5 +156,7 @@ def _audit(cells: pd.DataFrame) -> list[str]:
 
 
 def _listing(items: list[str], most: int = 5) -> str:
+    if not items:
+        return ""
     shown = items if len(items) <= most else [*items[:most], f"{len(items) - most} more"]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -8,7 +8,9 @@ from typing import Any
 
 from scipy.special import bdtr
 
+from sparsebench.corruptions import SETS
 from sparsebench.metrics.bias import bias
+from sparsebench.metrics.robustness import corrupted_accuracy
 from sparsebench.verify.report import unequal
 
 Data = Mapping[str, Any]
@@ -25,6 +27,7 @@ def within(data: Data, dense: Data | None) -> Iterator[str]:
     yield from rates(data)
     yield from class_counts(data, dense)
     yield from collapse(data)
+    yield from corrupted(data)
     cost, losses = data["cost"], data["curves"]["losses"]
     yield from unequal("number of losses", len(losses), cost["epochs"], "cost.epochs")
     trainings = sum(phase["phase"] == "Train" for phase in data["settings"]["phases"])
@@ -79,6 +82,23 @@ def class_counts(data: Data, dense: Data | None) -> Iterator[str]:
             found = metrics[name]
             if (found is None) != (value is None) or (value is not None and not isclose(found, value, rel_tol=1e-9)):
                 yield f"metrics.{name} is {found}, expected {value} (per_class against the dense row's)"
+
+
+def corrupted(data: Data) -> Iterator[str]:
+    """Accuracy under corruption: whole images, weighted by how many; records of older code have none."""
+    if (shown := data.get("corruptions")) is None:
+        return
+    kinds, counts = shown["kinds"], shown["counts"]
+    yield from unequal("corruptions.kinds", sorted(kinds), sorted(counts), "as corruptions.counts")
+    yield from unequal("corruptions.n", shown["n"], sum(map(sum, counts.values())), "sum of corruptions.counts")
+    asked = data["settings"].get("corruptions", SETS[0])
+    yield from unequal("corruptions.set", shown["set"], asked, "settings.corruptions")
+    for name, accuracies in kinds.items():
+        for severity, (a, n) in enumerate(zip(accuracies, counts[name], strict=True), 1):
+            if (a is None) != (n == 0) or (n and not (0 <= a <= 1 and isclose(a * n, round(a * n), abs_tol=1e-6))):
+                yield f"corruptions.kinds.{name} at severity {severity} is {a}, of {n} images"
+    value = corrupted_accuracy(kinds, counts)
+    yield from unequal("metrics.corrupted", data["metrics"].get("corrupted"), value, "mean of corruptions.kinds")
 
 
 def collapse(data: Data) -> Iterator[str]:

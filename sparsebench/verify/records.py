@@ -96,6 +96,8 @@ def provenance(record: Record, dense: Record | None, source: Source) -> Iterator
 
 def clean(where: Mapping[str, Any]) -> Iterator[str]:
     """Why the code behind a record cannot be looked up."""
+    if not where.get("commit") and where.get("release"):
+        return
     if not where.get("commit"):
         yield "commit is unknown: a published record names the code it comes from"
     elif where.get("dirty") is not False:

@@ -19,6 +19,8 @@ from sparsebench.masks import Masks
 from sparsebench.registry import criterion
 from sparsebench.scope import scope_of
 from sparsebench.selection import select
+from sparsebench.submission.rule import Report
+from sparsebench.submission.score_rules import RULES, Scored
 from tests.networks import NETWORKS, batches, network
 
 SPARSITIES = [0.0, 0.5, 0.9, 0.98]
@@ -52,21 +54,12 @@ def test_counts_are_exact_under_every_allocation_and_masks_nested(kind, name):
 
 
 @pytest.mark.parametrize("name", criterion.names())
-def test_pruning_twice_gives_the_same_masks_and_nested_ones(name):
-    net, masks = network("resnet8" if name == "bn_scale" else "mlp"), None
-    before = {n: p.detach().clone() for n, p in net.named_parameters()}
-    for sparsity in SPARSITIES[:3] if is_structured(name) else SPARSITIES:
-        first, second = (pruning(net, name, sparsity=sparsity, data=batches(), masks=masks) for _ in range(2))
-        assert first.masks == second.masks
-        assert all((first.weights[n] == second.weights[n]).all() for n in first.weights)
-        assert all((before[n] == p).all() for n, p in net.named_parameters())
-        prunable = {n: m for n, m in first.masks.items() if n in scope_of(net).prunable}
-        kept, asked = Masks(prunable).kept, round(round(1 - sparsity, 12) * scope_of(net).size)
-        assert 0 < kept <= asked if is_structured(name) else kept == asked
-        assert masks is None or first.masks.nested_in(masks)
-        masks = first.masks
-        first.apply(net)
-        before = {n: p.detach().clone() for n, p in net.named_parameters()}
+def test_keeps_the_rules_that_a_user_s_method_must_keep(name):
+    """Deterministic, exact, nested, nothing left changed, float64, equal on all ranks and more."""
+    report = Report(name)
+    report.look(RULES, Scored(name, networks=("resnet8",) if is_structured(name) else ("mlp", "vit")), name)
+    assert report.passed, [(verdict.rule, verdict.faults) for verdict in report.failures]
+    assert {verdict.state for verdict in report.verdicts} <= {"passed", "n/a"}
 
 
 def test_ties_are_cut_in_parameter_order_then_flat_index():

@@ -15,7 +15,7 @@ PACKAGE = Path(sparsebench.__file__).parent
 CALLBACKS = PACKAGE.parent / "callbacks"
 
 FLOORS = [
-    {"errors", "files", "stats", "protocol"},
+    {"errors", "files", "stats", "protocol", "release"},
     {
         "registry",
         "ranks",
@@ -34,10 +34,11 @@ FLOORS = [
     {"selection", "scoring", "budget", "growth", "soft", "unfold", "batch_norm", "__init__"},
     {"calibration", "layerwise", "per_example", "wiring", "criteria", "structured"},
     {"functional", "export"},
-    {"models", "data", "metrics", "latency"},
+    {"models", "data", "corruptions", "metrics", "latency"},
     {"callbacks", "regimes", "modifiers", "sensible", "fingerprint", "methods", "tasks"},
     {"provenance", "audit", "benchmarks", "grid", "launchers", "verify"},
     {"report"},
+    {"submission"},
     {"cli", "__main__"},
 ]
 """A module may import from its own floor and from those before it."""

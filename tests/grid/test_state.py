@@ -29,10 +29,10 @@ def test_accuracy_counts_images_not_batches():
     assert top1(Echo(), batches) == 0.75
 
 
-def test_ranks_share_the_images_and_know_all_logits(monkeypatch):
+def test_ranks_share_the_images_and_know_all_logits():
     x, y = torch.arange(7) % 3, torch.arange(7) % 2
     z, labels = logits(Echo(), [(x, y)])
-    shares = as_ranks(monkeypatch, 2, lambda rank: logits(deepcopy(Echo()), [(x[rank::2], y[rank::2])]))
+    shares = as_ranks(2, lambda rank: logits(deepcopy(Echo()), [(x[rank::2], y[rank::2])]))
     for found, their_labels in shares:
         assert torch.equal(found, z)
         assert torch.equal(their_labels, labels)

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.mutants, pytest.mark.slow]
 KILLERS = sorted({test for mutant in MUTANTS for test in mutant.killed_by})
 NOTHING = Mutant(
     name="nothing",
-    file="sparsebench/stats.py",
+    file="sparsebench/stats/__init__.py",
     edits={'"""Statistics of the leaderboard': '"""Statistics of a leaderboard'},
     seen="",
     effect="",
@@ -114,7 +114,7 @@ def test_still_fits_the_code(mutant):
 
 
 def test_code_that_has_moved_is_named():
-    with pytest.raises(Moved, match=r"'nothing'.*sparsebench/stats\.py has the text to change 0 times.*anew"):
+    with pytest.raises(Moved, match=r"'nothing'.*sparsebench/stats/__init__\.py has the text to change 0 times.*anew"):
         NOTHING.apply("something else")
     with pytest.raises(Moved, match="2 times"):
         NOTHING.apply(2 * next(iter(NOTHING.edits)))

@@ -35,8 +35,8 @@ def test_the_page_by_eye(tiny, results):
     records, board = tiny
     paths = report.render(results(records), board)
     assert [path.name for path in paths] == [
-        "leaderboard.md", "leaderboard.csv",
-        "curves.png", "curves.svg", "dead_neurons.png", "dead_neurons.svg",
+        "leaderboard.md", "leaderboard.csv", "ranking.csv",
+        "curves.png", "curves.svg", "dead_neurons.png", "dead_neurons.svg", "pareto.png", "pareto.svg",
     ]  # fmt: skip
     page = paths[0].read_text()
     assert page.startswith("# Tiny board\n\nMade by `sparsebench run tiny` · board: quick v1, protocol 1 · records: 6 ")
@@ -47,9 +47,14 @@ def test_the_page_by_eye(tiny, results):
     assert "| `x\\|y@imp`      |    51.0 ± 12.7 |" in page
     assert "![Accuracy against sparsity](curves.png)" in page
     assert "≈:" not in page
+    assert "?: so few runs that no test could tell" in page
+    assert (
+        "| **2x** |        2 × dense |       2 | `magnitude@imp` |         1.00 | not known: 2 runs, it takes 6 |"
+        in page
+    )
     assert "†:" not in page, "only signs that occur are explained"
     widths = [len(re.findall(r"(?<!\\)\|", line)) for line in page.splitlines() if line.startswith("|")]
-    assert set(widths) == {3, 8, 18}, "every row of a table has the columns of its header"
+    assert set(widths) == {3, 6, 7, 8, 11, 19}, "every row of a table has the columns of its header"
 
 
 def test_same_records_same_bytes(tiny, results):
@@ -61,14 +66,18 @@ def test_same_records_same_bytes(tiny, results):
 
 
 def test_csv_has_one_plain_row_per_task_method_sparsity(build_all, results, small_board):
-    _, path = report.render(results(build_all(small_board)), small_board, figures=False)
+    _, path, ranking = report.render(results(build_all(small_board)), small_board, figures=False)
     table = pd.read_csv(path)
     assert len(table) == 2 * (1 + 3 * 2)
     assert not table.duplicated(["task", "method", "sparsity"]).any()
-    numeric = table.drop(columns=["task", "method", "state", "mark"])
+    numeric = table.drop(columns=["task", "method", "state", "mark", "budget"])
     assert all(pd.api.types.is_numeric_dtype(numeric[column]) for column in numeric)
     expected = leaderboard(select(frame(build_all(small_board)), small_board)[0], 3)
     pd.testing.assert_series_equal(table["top1"], expected["top1"], rtol=1e-5)
+    methods = pd.read_csv(ranking)
+    assert sorted(methods["method"]) == sorted(small_board["methods"])
+    assert methods[["rank", "rank_in_budget", "flops_rank"]].notna().all(axis=None)
+    assert (methods["budget"] == "2x").all(), "24 epochs of 12"
 
 
 def test_untrusted_and_foreign_records_are_reported(tiny, results, build):
@@ -82,7 +91,7 @@ def test_untrusted_and_foreign_records_are_reported(tiny, results, build):
 
 def test_an_empty_board_renders(tmp_path, small_board):
     paths = report.render(tmp_path / "quick", small_board)
-    assert [path.name for path in paths] == ["leaderboard.md", "leaderboard.csv"]
+    assert [path.name for path in paths] == ["leaderboard.md", "leaderboard.csv", "ranking.csv"]
     assert "There are no records of this board yet." in paths[0].read_text()
 
 
@@ -114,8 +123,11 @@ def test_the_terminal_never_cuts_a_number(build_all, board, width):
     output = io.StringIO()
     show(report.standing_of(frame(build_all(board)), board), Console(file=output, width=width))
     text = output.getvalue()
-    rows = [line for line in text.splitlines() if line.startswith(" magnitude@finetune")]
-    assert len(rows) == 1 + len(board["tasks"])
+    overall, against, *rows = [line for line in text.splitlines() if line.startswith(" magnitude@finetune")]
+    assert len(rows) == len(board["tasks"])
     assert max(map(len, text.splitlines())) <= width
-    assert ("±" in rows[1]) == (width == 160)
-    assert all(re.fullmatch(r"[*≈]?\d+\.\d(±\d+\.\d)?", word) for word in rows[1].split()[1:])
+    assert "…" not in text.split("who wins")[1].split("•")[0]
+    assert re.fullmatch(r" magnitude@finetune +[≈?]?\d\.\d\d .* 2x +[≈?]?\d\.\d\d .*", overall)
+    assert re.fullmatch(r" magnitude@finetune +magnitude@imp +[≈?]?[+-]\d+\.\d\d .*(worse|better|tie|runs) .*", against)
+    assert ("±" in rows[0]) == (width == 160)
+    assert all(re.fullmatch(r"[*≈]?\d+\.\d(±\d+\.\d)?", word) for word in rows[0].split()[1:])

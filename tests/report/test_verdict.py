@@ -1,12 +1,12 @@
-"""The verdict claims what the paired intervals allow, and nothing more."""
+"""The verdict claims what the paired tests and intervals allow, and nothing more."""
 
 from __future__ import annotations
 
 import pytest
-from scipy.stats import ttest_1samp
+from scipy.stats import binomtest
 
-from sparsebench.report.table import frame, leaderboard, select
-from sparsebench.report.verdict import verdict
+from sparsebench.report import standing_of
+from sparsebench.report.table import frame
 
 
 @pytest.fixture
@@ -17,40 +17,59 @@ def judge(build, small_board):
         seeds = list(range(len(next(iter(scores.values())))))
         board = {**small_board, "tasks": ["t"], "methods": list(scores), "sparsities": [0.9], "seeds": seeds}
         records = [build("t", m, 0.9, s, v, **changes) for m, vs in scores.items() for s, v in enumerate(vs)]
-        cells, _ = select(frame(records), board)
-        return verdict(cells, leaderboard(cells, len(seeds)), board)
+        return standing_of(frame(records), board).sentences
 
     return sentences
 
 
 def test_a_win_in_every_seed(judge):
-    first = judge({"a@imp": [0.9] * 6, "b@imp": [0.8, 0.81, 0.85, 0.84, 0.8, 0.8], "c@imp": [0.7] * 6})[0]
-    assert first == (
-        "`a@imp` has the best average rank, 1.00 of 3, ahead of `b@imp` by 1.00 ranks "
-        "(95 % interval 1.00 to 1.00): more than seed noise."
+    first = judge({"a@imp": [0.9] * 7, "b@imp": [0.8, 0.81, 0.85, 0.84, 0.8, 0.8, 0.8], "c@imp": [0.7] * 7})[0]
+    assert first == (  # 2 patterns of 2^7, two comparisons
+        "All budgets together, `a@imp` has the best average rank, 1.00 of 3, ahead of `b@imp` by 1.00 ranks "
+        "(Holm-corrected p = 0.031): more than seed noise."
     )
 
 
 def test_a_difference_within_seed_noise_is_a_tie(judge):
-    first = judge({"a@imp": [0.9] * 6, "b@imp": [0.8, 0.95, 0.85, 0.84, 0.95, 0.8], "c@imp": [0.7] * 6})[0]
-    assert "`a@imp` has the best average rank, 1.33 of 3, but it is a tie with `b@imp`" in first
-    assert "includes 0" in first
+    first = judge({"a@imp": [0.9] * 7, "b@imp": [0.8, 0.95, 0.85, 0.84, 0.95, 0.8, 0.8], "c@imp": [0.7] * 7})[0]
+    assert "`a@imp` has the best average rank, 1.29 of 3, but it is a tie with `b@imp`: `b@imp` trails by 0.43" in first
     assert "more than seed noise" not in first
 
 
 @pytest.mark.parametrize("wins", range(4, 8))
-def test_no_win_is_claimed_whose_interval_includes_zero(judge, wins):
-    """Seven seeds: 7:0 is a win; 6:1, 5:2 and 4:3 are what scipy's interval says of the rank differences."""
+def test_no_win_is_claimed_that_the_test_does_not_show(judge, wins):
+    """Seven seeds: 7:0 is a win; 6:1, 5:2 and 4:3 are what scipy's sign test says of differences of one size."""
     first = judge({"a@imp": [0.9] * 7, "b@imp": [0.8] * wins + [0.95] * (7 - wins)})[0]
-    low = ttest_1samp([1.0] * wins + [-1.0] * (7 - wins), 0).confidence_interval().low if wins < 7 else 1.0
-    assert ("more than seed noise" in first) == (low > 0)
+    assert ("more than seed noise" in first) == (binomtest(wins, 7).pvalue < 0.05)
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3])
 def test_few_runs_cannot_win(judge, seeds):
     first = judge({"a@imp": [0.9] * seeds, "b@imp": [0.1] * seeds})[0]
-    assert f"{seeds} runs (task, seed) cannot tell ranks from noise, it takes 6." in first
+    assert f"{seeds} runs (task, seed) cannot tell so many ranks from noise, it takes 6." in first
     assert "ahead" not in first
+
+
+def test_more_methods_take_more_runs(judge):
+    """Six runs that all agree tell two methods, not three."""
+    scores = {"a@imp": [0.9] * 6, "b@imp": [0.8] * 6}
+    assert "more than seed noise" in judge(scores)[0]
+    assert (
+        "6 runs (task, seed) cannot tell so many ranks from noise, it takes 7."
+        in judge(scores | {"c@imp": [0.7] * 6})[0]
+    )
+
+
+def test_the_baseline_sentence_counts_and_names(judge):
+    scores = {
+        "magnitude@imp": [0.8, 0.81, 0.79] * 3,
+        "better@imp": [0.85, 0.86, 0.85] * 3,
+        "same@imp": [0.8, 0.8, 0.8] * 3,
+    }
+    text = " ".join(judge(scores))
+    assert "Of 2 methods against their baseline: 1 better and 1 tied; better: `better@imp` (+5.3 points on" in text
+    few = " ".join(judge({name: values[:3] for name, values in scores.items()}))
+    assert "Of 2 methods against their baseline: 2 cannot be told by so few runs." in few
 
 
 def test_random_against_magnitude_in_the_same_regime(judge):
@@ -81,5 +100,4 @@ def test_collapses_failures_and_audit_are_counted(judge, build, small_board):
     assert "nothing is ranked overall" in text
     broken = " ".join(judge({"a@imp": [0.9, 0.8], "b@imp": [0.7, 0.7]}, audit=[]))
     assert "4 of 4 cells FAIL the audit and are not ranked: `a@imp` 2 and `b@imp` 2." in broken
-    cells, _ = select(frame([]), small_board)
-    assert verdict(cells, leaderboard(cells, 3), small_board) == ["There are no records of this board yet."]
+    assert standing_of(frame([]), small_board).sentences == ["There are no records of this board yet."]
