@@ -42,12 +42,12 @@ class Task:
         return canonical(self.settings())
 
 
-_DIGITS_SGD = Recipe(epochs=12, rate=0.1, nesterov=True, warmup=0.3, augment="none", mask_every=5)
+_DIGITS_SGD = Recipe(epochs=8, rate=0.1, nesterov=True, warmup=0.3, augment="none", mask_every=5)
 _DIGITS = {
-    "mlp": ("mlp", replace(_DIGITS_SGD, epochs=30, mask_every=10)),
+    "mlp": ("mlp", replace(_DIGITS_SGD, epochs=20, mask_every=10)),
     "resnet8": ("resnet8", replace(_DIGITS_SGD, channels_last=True)),
     "vgg": ("vgg8", replace(_DIGITS_SGD, channels_last=True)),
-    "vit": ("vit_digits", replace(_DIGITS_SGD, epochs=16, optimizer="adamw", rate=3e-3, weight_decay=0.05)),
+    "vit": ("vit_digits", replace(_DIGITS_SGD, optimizer="adamw", rate=3e-3, weight_decay=0.05)),
 }
 _MNIST = {"mlp": ("lenet_300_100", Recipe(epochs=20, rate=0.05, warmup=0.05))}
 _SGD = Recipe(

@@ -54,9 +54,7 @@ def read_entry(arguments) -> Entry:
             continue
         given = Path(path + ".py" if wanted else word)
         if arguments.without_code:
-            raise UsageError(
-                f"{word}: --without-code is for records without their code; name the methods alone"
-            )
+            raise UsageError(f"{word}: --without-code is for records without their code; name the methods alone")
         if file not in (None, given):
             raise UsageError(f"{word}: a submission has one method file, and {file} is one already; submit them apart")
         file = given
@@ -65,9 +63,7 @@ def read_entry(arguments) -> Entry:
     options = {"authors": tuple(arguments.authors or ()), "paper": arguments.paper or "", "typed": typed}
     name = arguments.name or (file.stem if file else re.sub(r"[^\w.+-]+", "_", methods[0]).strip("_"))
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name):
-        raise UsageError(
-            f"--name {name!r}: it becomes a folder; letters, digits and . _ - are wanted"
-        )
+        raise UsageError(f"--name {name!r}: it becomes a folder; letters, digits and . _ - are wanted")
     if arguments.without_code:
         return Entry(name, tuple(methods), None, True, **options)
     with registered(file):

@@ -1,6 +1,6 @@
 """Dense: train once, prune nothing. The reference of every other row.
 
-    w = train(w_0)        w_0: initial weights of the seed, T epochs as the task says
+w = train(w_0)        w_0: initial weights of the seed, T epochs as the task says
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def _classed(rows: pd.DataFrame, budget: pd.Series) -> pd.DataFrame:
 def _within(summary: pd.DataFrame, contests: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     columns = ["rank", "low", "high", "mark", "p_holm"]
     tables = [table[columns] for table in contests.values()]
-    joined = pd.concat(tables) if tables else pd.DataFrame(columns=columns)
+    joined = pd.concat(tables) if tables else pd.DataFrame(columns=columns, index=pd.Index([], dtype=object))
     return summary.join(joined.rename(columns={"p_holm": "p"}).add_suffix("_in_budget"), on="method")
 
 

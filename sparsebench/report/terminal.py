@@ -49,6 +49,8 @@ def _console() -> Console:
 
 def _print(console: Console, grid: Grid, title: str) -> None:
     """The table with its intervals; with means alone, then with fewer columns, where the terminal is too narrow."""
+    if not grid.rows:
+        return
     table, spared = _rich(grid, title, intervals=True), [None, *(name for name in _SPARED if name in grid.header)]
     while spared and console.measure(table, options=console.options.update(max_width=10_000)).maximum > console.width:
         if (name := spared.pop(0)) is not None:

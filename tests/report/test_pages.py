@@ -95,6 +95,12 @@ def test_an_empty_board_renders(tmp_path, small_board):
     assert "There are no records of this board yet." in paths[0].read_text()
 
 
+def test_a_board_with_dense_rows_alone_renders(build, results, small_board):
+    page = report.render(results([build("digits-mlp", "dense", 0.0, 0, 0.97)]), small_board)[0].read_text()
+    assert "Fewer than two methods have finished every cell" in page
+    assert "| `dense` |" in page
+
+
 def test_a_board_of_failures_and_without_dense_rows_renders(build, results, small_board):
     folder = results([build("digits-mlp", "lamp@imp", 0.5, 0, None), build("digits-vit", "lamp@imp", 0.5, 0, None)])
     page = report.render(folder, small_board)[0].read_text()
