@@ -10,6 +10,7 @@ import lightning as L
 from torch import Tensor, nn
 
 from sparsebench.callbacks.current_masks import current_masks
+from sparsebench.callbacks.epoch_values import tell
 from sparsebench.callbacks.probe import collect_probe
 from sparsebench.errors import UsageError
 from sparsebench.metrics.dead_neurons import dead_neuron_rates, zero_masks
@@ -73,7 +74,7 @@ class DeadNeurons(L.Callback):
         batches = (trainer.precision_plugin.convert_input(batch) for batch in self.probe)
         rates = asdict(dead_neuron_rates(target, batches, masks, self._reach))
         self.history.append({"epoch": trainer.current_epoch, "global_step": trainer.global_step, **rates})
-        pl_module.log_dict({f"dead/{name}": rates[name] for name in LOGGED if rates[name] is not None})
+        tell(trainer, {f"dead/{name}": rates[name] for name in LOGGED if rates[name] is not None})
 
     def state_dict(self) -> dict[str, Any]:
         return {"history": list(self.history)}

@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
 from sparsebench.callbacks.current_masks import current_masks
+from sparsebench.callbacks.epoch_values import tell
 from sparsebench.scope import scope_of
 
 
@@ -37,7 +38,7 @@ class SparsityLog(L.Callback):
         sizes = [weight.numel() for weight in prunable.values()]
         self.last = {"sparsity": sum(zeros) / sum(sizes)}
         self.last |= {f"sparsity/{name}": n / size for name, n, size in zip(prunable, zeros, sizes, strict=True)}
-        pl_module.log_dict(self.last if self.per_layer else {"sparsity": self.last["sparsity"]})
+        tell(trainer, self.last if self.per_layer else {"sparsity": self.last["sparsity"]})
         if sum(revived):
             where = ", ".join(f"{name} ({n})" for name, n in zip(masks, revived, strict=True) if n)
             rank_zero_warn(

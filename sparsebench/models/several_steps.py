@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import lightning as L
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -40,6 +41,10 @@ class SeveralSteps(L.LightningModule):
     def training_step(self, batch: Any, index: int) -> Tensor | dict[str, Tensor]:
         return self.loss(batch) if self.automatic_optimization else self._steps(batch)
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Lists of batches that are there already are not taken apart and put together again."""
+        return batch if _there(batch, device) else super().transfer_batch_to_device(batch, device, dataloader_idx)
+
     def _steps(self, batches: list) -> dict[str, Tensor]:
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         before, after = (self._hooks(name) for name in ("on_before_optimizer_step", "on_train_batch_end"))
@@ -70,6 +75,18 @@ class SeveralSteps(L.LightningModule):
         """The callbacks' own methods of a name, without those that do nothing."""
         found = [getattr(callback, name) for callback in self.trainer.callbacks]
         return [hook for hook in found if hook.__func__ is not getattr(L.Callback, name)]
+
+
+def _there(batches: Any, device: torch.device) -> bool:
+    """Whether these are tuples of tensors on a device.
+
+    >>> _there([(torch.zeros(1), torch.zeros(1))], torch.device("cpu")), _there([torch.zeros(1)], torch.device("cpu"))
+    (True, False)
+    """
+    return isinstance(batches, list) and all(
+        isinstance(batch, tuple) and all(isinstance(part, Tensor) and part.device == device for part in batch)
+        for batch in batches
+    )
 
 
 class Chunks:

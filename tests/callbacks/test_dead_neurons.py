@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -46,10 +50,10 @@ def loader() -> DataLoader:
     return DataLoader(dataset(), 10, shuffle=True)
 
 
-def fit(module, *callbacks, epochs=2, loader=loader, ckpt_path=None, seed=1) -> L.Trainer:
+def fit(module, *callbacks, epochs=2, loader=loader, ckpt_path=None, seed=1, logger=False) -> L.Trainer:
     torch.manual_seed(seed)
     trainer = L.Trainer(
-        max_epochs=epochs, accelerator="cpu", callbacks=list(callbacks), logger=False, enable_progress_bar=False,
+        max_epochs=epochs, accelerator="cpu", callbacks=list(callbacks), logger=logger, enable_progress_bar=False,
         enable_model_summary=False, enable_checkpointing=False,
     )  # fmt: skip
     trainer.fit(module, loader(), ckpt_path=ckpt_path)
@@ -197,3 +201,19 @@ def test_batches_of_dicts_need_a_probe():
 
     with pytest.raises(UsageError, match="pass probe="):
         fit(Dicts(), DeadNeurons(), epochs=1, loader=dicts)
+
+
+def test_loggers_and_monitors_hear_of_it(tmp_path):
+    masks = {"net.0.weight": torch.tensor([[True] * 4] * 6 + [[False] * 4] * 2)}  # the rate stays as it is
+    stop, logger = EarlyStopping("dead/static", patience=2), CSVLogger(tmp_path)
+    trainer = fit(Module(), DeadNeurons([torch.randn(6, 4)], masks=masks), stop, epochs=9, logger=logger)
+    assert trainer.current_epoch == 3  # nothing better in two epochs after the first
+    logger.save()
+    head, *rows = (Path(logger.log_dir) / "metrics.csv").read_text().splitlines()
+    told = [dict(zip(head.split(","), row.split(","), strict=True)) for row in rows]
+    assert [(row["epoch"], row["step"], row["dead/static"]) for row in told] == [
+        ("0", "4", "0.25"),
+        ("1", "8", "0.25"),
+        ("2", "12", "0.25"),
+    ]
+    assert float(trainer.logged_metrics["dead/static"]) == 0.25

@@ -161,6 +161,9 @@ COMMANDS = {
     "list tasks": ["list", "tasks"],
     "status": ["status", "quick"],
     "report": ["report", "quick", "--no-figures", "--results", "{results}"],
+    "report html": ["report", "quick", "--no-figures", "--format", "html", "--results", "{results}"],
+    "card": ["card", "snip", "--results", "{results}"],
+    "new": ["new", "my_method"],
     "error": ["run", "quick", "--methods", "magnitud"],
 }
 

@@ -32,7 +32,7 @@ def test_the_bare_loop_and_the_fit_end_with_the_same_weights(kind, masked):
     expected = training_step.bare(setting, 2, masks, losses)
     net, callbacks = training_step.lightning(setting, 2, masks=masks, log="grid", track_every=1)
     assert same(expected, net)
-    log, dead = callbacks[-2:]
+    dead, log = callbacks[-3:-1]
     assert log.losses == pytest.approx([float(torch.stack(epoch).mean()) for epoch in losses], rel=1e-6)
     assert (
         dead.history[-1]["total"] == dead_neuron_rates(expected, setting.probe, setting.masks if masked else None).total
