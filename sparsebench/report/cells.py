@@ -122,7 +122,7 @@ def _accuracy(row: Mapping[str, Any] | None) -> Cell:
         return Cell(NONE)
     if missing(row["top1"]):
         return Cell("failed")
-    notes = {"audit": " †", "failed": f" ({row['seeds']})", "incomplete": f" ({row['seeds']})"}
+    notes = {"audit": " †", "unverified": " ‡", "failed": f" ({row['seeds']})", "incomplete": f" ({row['seeds']})"}
     collapse = " ↓" if row["collapsed"] else ""
     text = plus_minus(row["top1"], row["top1_half"]) + collapse + notes.get(row["state"], "")
     return Cell(text, row["mark"])
@@ -134,6 +134,7 @@ LEGEND = {
     "↓": "some seeds collapsed: chance accuracy, an emptied layer or numbers not finite (they count in the mean)",
     "(": "fewer seeds finished, unranked",
     "†": "failed its audit, unranked",
+    "‡": "records made elsewhere, without their code: unverified, unranked",
 }
 
 

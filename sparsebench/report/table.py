@@ -35,11 +35,13 @@ def frame_of(rows: Iterable[Sequence[Any]]) -> pd.DataFrame:
     """The same from rows, each with the values of ``COLUMNS``."""
     table = pd.DataFrame(list(rows), columns=COLUMNS)
     numeric = [*AVERAGED, "chance"]
-    return table.astype(dict.fromkeys(numeric, float) | dict.fromkeys(["ok", "collapsed", "audit_passed"], bool))
+    return table.astype(
+        dict.fromkeys(numeric, float) | dict.fromkeys(["ok", "collapsed", "audit_passed", "unverified"], bool)
+    )
 
 
 COLUMNS = [
-    *ROW, "seed", "ok", "collapsed", "audit_passed", *AVERAGED, "chance",
+    *ROW, "seed", "ok", "collapsed", "audit_passed", "unverified", *AVERAGED, "chance",
     "board_version", "protocol", "commit", "dirty", "hardware", "precision", "created", "error",
 ]  # fmt: skip
 
@@ -61,6 +63,7 @@ def _flat(data: Mapping[str, Any], record: Record) -> dict[str, Any]:
         **{key: provenance.get(key) for key in ("commit", "dirty", "hardware", "precision", "created")},
         "ok": record.ok,
         "audit_passed": record.audit_passed,
+        "unverified": bool(data.get("unverified")),
         "achieved": (data.get("sparsity") or {}).get("achieved"),
         "speedup": (data.get("flops") or {}).get("speedup"),
         "chance": 1 / len(counts) if counts else None,
@@ -94,14 +97,15 @@ def leaderboard(cells: pd.DataFrame, seeds: int | None = None) -> pd.DataFrame:
     """One row per (task, method, sparsity), every column numeric but ``state`` and ``mark``.
 
     ``top1`` is the mean over finished seeds and ``top1_half`` the half width of its 95 % interval; other
-    metrics are means. ``seeds``, ``failed``, ``collapsed`` and ``audit_failed`` count cells. ``state`` is
-    dense, ranked, or why not: audit, failed, incomplete (fewer than ``seeds``, by default the most present).
+    metrics are means. ``seeds``, ``failed``, ``collapsed``, ``audit_failed`` and ``unverified`` (records made elsewhere,
+    without their code) count cells. ``state`` is dense, ranked, or why not: audit, failed, incomplete (fewer than
+    ``seeds``, by default the most present), unverified.
     ``rank`` is by mean top1 within (task, sparsity); ``mark`` is "best", or "tie" where the seed-paired
     difference to the best has a 95 % interval that includes 0. Order: task, sparsity, rank, unranked last.
     """
     counted = cells.assign(failed=~cells["ok"], audit_failed=cells["ok"] & ~cells["audit_passed"], seeds=cells["ok"])
     grouped = counted.groupby(ROW, sort=False)
-    counts = grouped[["seeds", "failed", "collapsed", "audit_failed"]].sum().astype(int)
+    counts = grouped[["seeds", "failed", "collapsed", "audit_failed", "unverified"]].sum().astype(int)
     table = counts.join(grouped[AVERAGED].mean())
     table = table.reset_index()
     table.insert(table.columns.get_loc("top1") + 1, "top1_half", _halves(cells, table))
@@ -111,6 +115,7 @@ def leaderboard(cells: pd.DataFrame, seeds: int | None = None) -> pd.DataFrame:
         "audit": table["audit_failed"] > 0,
         "failed": table["failed"] > 0,
         "incomplete": table["seeds"] < needed,
+        "unverified": table["unverified"] > 0,
     }
     table["state"] = np.select(list(states.values()), list(states), "ranked")
     scores = table["top1"].where(table["state"] == "ranked")
@@ -182,7 +187,7 @@ def overall(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str, Any]) 
     summary["collapsed"] = grouped["collapsed"].sum().astype(int)
     halves = {method: _clustered_half(group) for method, group in grouped}
     summary["drop_half"] = pd.Series(halves, dtype=float)
-    counts = table.groupby("method")[["failed", "audit_failed"]].sum()
+    counts = table.groupby("method")[["failed", "audit_failed", "unverified"]].sum()
     ranks = contest(block_ranks(rankable(cells, table, board)))
     ranks = ranks[["rank", "low", "high", "gap", "p_holm", "mark", "seeds_first", "seeds_next"]]
     summary = summary.join(counts).join(ranks.rename(columns={"p_holm": "p_first"}))
@@ -210,6 +215,8 @@ def unranked_reason(row: Mapping[str, Any] | pd.Series) -> str:
         return f"audit FAIL {row['audit_failed']}"
     if row["failed"]:
         return f"{row['failed']} failed"
+    if row["unverified"]:
+        return "unverified"
     if row["cells"] == row["asked"] and not (np.isnan(row["only"]) and np.isnan(row["tasks"])):
         tasks = "" if np.isnan(row["tasks"]) else f"{row['tasks']:.0f} task{'s' * (row['tasks'] > 1)}"
         sparsity = "" if np.isnan(row["only"]) else f"{100 * row['only']:g} %"

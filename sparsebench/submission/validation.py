@@ -367,21 +367,16 @@ def same_pages(board: Board, folder: Path) -> Iterator[str]:
     """Whether ``leaderboard.md`` and ``.csv`` are what the records give."""
     from tempfile import TemporaryDirectory
 
-    from sparsebench.report import read, render
+    from sparsebench.report import markdown, read, render
 
-    info = board.info() | {"command": f"sparsebench run {board.name}"}
+    standing = read(folder, board.info() | {"command": f"sparsebench run {board.name}"})
+    pictures = [path.name for path in sorted(folder.glob("*.png"))]
     with TemporaryDirectory() as place:
-        standing = read(folder, info)
-        for fresh in render(place, info, figures=False, standing=standing):
-            if fresh.suffix not in (".md", ".csv"):
-                continue
-            there = folder / fresh.name
-            if not there.is_file():
-                yield f"{fresh.name} is missing: sparsebench report {board.name}"
-            elif _text(there) != _text(fresh):
-                yield f"{fresh.name} is not what the records give: sparsebench report {board.name}"
-
-
-def _text(page: Path) -> list[str]:
-    """The lines of a page but for pictures and blank ones."""
-    return [line for line in page.read_text(encoding="utf-8").splitlines() if line and not line.startswith("![")]
+        fresh = {path.name: path.read_text(encoding="utf-8") for path in render(place, standing.board, False, standing)}
+    expected = {name: text for name, text in fresh.items() if name.endswith(".csv")}
+    for name, text in ({"leaderboard.md": markdown.page(standing, pictures)} | expected).items():
+        there = folder / name
+        if not there.is_file():
+            yield f"{name} is missing: sparsebench report {board.name}"
+        elif there.read_text(encoding="utf-8") != text:
+            yield f"{name} is not what the records give: sparsebench report {board.name}"

@@ -111,8 +111,9 @@ def test_a_board_of_failures_and_without_dense_rows_renders(build, results, smal
 def test_cells_say_why_they_are_not_ranked(build, results, tiny):
     records, board = tiny
     bad = [{"rule": 2, "name": "zeros", "passed": False, "detail": ""}]
-    board = {**board, "methods": [*board["methods"], "a@imp", "b@imp"]}
+    board = {**board, "methods": [*board["methods"], "a@imp", "b@imp", "c@imp"]}
     extra = [build("t", "a@imp", 0.9375, s, 0.99, audit=bad) for s in (0, 1)]
+    extra += [build("t", "c@imp", 0.9375, s, 0.98, unverified=True) for s in (0, 1)]
     page = report.render(results([*records, *extra, build("t", "b@imp", 0.9375, 0, 0.1)]), board, figures=False)[
         0
     ].read_text()
@@ -120,6 +121,8 @@ def test_cells_say_why_they_are_not_ranked(build, results, tiny):
     assert "| `b@imp`         |     10.0 ↓ (1) |" in page
     assert "| `a@imp`         | audit FAIL 2 |" in page
     assert "| `b@imp`         |    1/2 cells |" in page
+    assert "| `c@imp`         |   98.0 ± 0.0 ‡ |" in page
+    assert "| `c@imp`         |   unverified |" in page
     assert "FAIL 2 |" in page.split("## Details")[1]
     assert "†: failed its audit, unranked." in page
 
