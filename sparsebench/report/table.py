@@ -98,8 +98,8 @@ def leaderboard(cells: pd.DataFrame, seeds: int | None = None) -> pd.DataFrame:
 
     ``top1`` is the mean over finished seeds and ``top1_half`` the half width of its 95 % interval; other
     metrics are means. ``seeds``, ``failed``, ``collapsed``, ``audit_failed`` and ``unverified`` (records made
-    elsewhere, without their code) count cells. ``state`` is dense, ranked, or why not: audit, failed, incomplete (fewer than
-    ``seeds``, by default the most present), unverified.
+    elsewhere, without their code) count cells. ``state`` is dense, ranked, or why not: audit, failed, incomplete
+    (fewer than ``seeds``, by default the most present), unverified.
     ``rank`` is by mean top1 within (task, sparsity); ``mark`` is "best", or "tie" where the seed-paired
     difference to the best has a 95 % interval that includes 0. Order: task, sparsity, rank, unranked last.
     """
