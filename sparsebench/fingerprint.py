@@ -113,3 +113,18 @@ def _rewind(steps: list[Phase]) -> str | None:
         f"{what} at initialisation" if to == 0 else f"{what}, optimiser and schedule at {to:g} of the dense training"
         for to in sorted(points)
     )
+
+
+def plain(value: Any) -> str:
+    """A fingerprint's value as text.
+
+    >>> plain({"rate": 0.5}), plain(None), plain([["shuffle", {}]]), plain(0)
+    ('rate=0.5', 'none', 'shuffle', '0')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        value = ", ".join(f"{key}={item!r}" for key, item in value.items())
+    if isinstance(value, list):
+        value = ", ".join(f"{name}({plain(given)})" if given else name for name, given in value)
+    return "none" if value is None or value == "" else str(value)

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from sparsebench.errors import UsageError
+from sparsebench.fingerprint import plain
 from sparsebench.record import Record
 
 
@@ -40,21 +41,8 @@ def _show_method(text: str, as_json: bool) -> int:
         return 0
     from rich.console import Console
 
-    Console().print(_numbers("", {key: _plain(value) for key, value in said.items()}))
+    Console().print(_numbers("", {key: plain(value) for key, value in said.items()}))
     return 0
-
-
-def _plain(value: object) -> str:
-    """A fingerprint's value as it reads in a method string.
-
-    >>> _plain({"rate": 0.5}), _plain(None), _plain([])
-    ('rate=0.5', 'none', 'none')
-    """
-    if isinstance(value, dict):
-        value = ", ".join(f"{key}={item!r}" for key, item in value.items())
-    if isinstance(value, list):
-        value = ", ".join(f"{name}({_plain(arguments)})" if arguments else name for name, arguments in value)
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value or "none")
 
 
 def find(cell: str, store: str, results: str) -> Path:
@@ -67,7 +55,10 @@ def find(cell: str, store: str, results: str) -> Path:
         raise UsageError(f"cell id {cell!r} is not one: ids are the file names of records, 16 letters and digits")
     found = {p.stem: p for root in (Path(results), Path(store) / "records") for p in root.rglob(f"{cell}*.json")}
     if not found:
-        raise UsageError(f"no record {cell!r} below {store} or {results}; ids are the file names of records there")
+        raise UsageError(
+            f"no record {cell!r} below {store} or {results}; ids are the file names of records there "
+            f"(of a regime, a modifier or an allocation: sparsebench card {cell})"
+        )
     if len(found) > 1:
         some = ", ".join(sorted(found)[:5])
         raise UsageError(f"cell id {cell!r} fits {len(found)} records: {some}; give more digits")
@@ -86,7 +77,7 @@ def _print(data: dict) -> None:
         console.print("collapsed: " + ", ".join(data["flags"]))
     for title in ("metrics", "sparsity", "flops", "cost"):
         console.print(_numbers(title, data.get(title, {})))
-    console.print(_numbers("fingerprint", {key: _plain(v) for key, v in data.get("fingerprint", {}).items()}))
+    console.print(_numbers("fingerprint", {key: plain(v) for key, v in data.get("fingerprint", {}).items()}))
     console.print(_audit(data["audit"]))
     changed = " (changed)" if where.get("dirty") else ""
     console.print(f"made by: {where.get('command')}  at {where.get('created')}, commit {where.get('commit')}{changed}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from sparsebench.allocation import split_allocation
+from sparsebench.fingerprint import plain
 from sparsebench.grid.board import Board
 from sparsebench.methods import Method
 from sparsebench.patterns import NM
@@ -193,18 +193,3 @@ def _arguments(subject: Subject, boards: Sequence[Board]) -> Iterator[tuple[str,
             ]
             shown = "as the default" if here == default else f"`{here!r}`"
             yield f"{entry.kind} `{entry.name}`", f"`{name}`", f"`{default!r}`", shown, ", ".join(on) or "–"
-
-
-def plain(value: Any) -> str:
-    """A fingerprint's value as text.
-
-    >>> plain({"rate": 0.5}), plain(None), plain([["shuffle", {}]]), plain(0)
-    ('rate=0.5', 'none', 'shuffle', '0')
-    """
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        value = ", ".join(f"{key}={item!r}" for key, item in value.items())
-    if isinstance(value, list):
-        value = ", ".join(f"{name}({plain(given)})" if given else name for name, given in value)
-    return "none" if value is None or value == "" else str(value)
