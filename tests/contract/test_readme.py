@@ -21,7 +21,7 @@ PAGES = {page.name: page for page in [ROOT / "README.md", *sorted((ROOT / "docs"
 TEXTS = {name: page.read_text(encoding="utf-8") for name, page in PAGES.items()}
 pytestmark = pytest.mark.skipif("README.md" not in PAGES, reason="an installed package has no pages beside it")
 
-NOT_OURS = {"pip", "pytest", "tox", "git", "cd", "export", ".ci/run"}
+NOT_OURS = {"pip", "pytest", "tox", "git", "cd", "export", "tensorboard", ".ci/run"}
 RUNS = {"run", "list", "show", "status", "--help", "--version"}
 """What is run for real, ``run`` reduced to seconds; other commands need what an earlier one left and are parsed."""
 

@@ -26,9 +26,9 @@ MUTANTS = [
         name="scored_on_test_images",
         file="sparsebench/data/module.py",
         edits={
-            "        loader = self._evaluation(self._source.train, positions)": (
+            "        return list(EvalLoader(self._source.train, positions,": (
                 "        test = self._source.test\n"
-                "        loader = self._evaluation(test, positions % len(test.labels))"
+                "        return list(EvalLoader(test, positions % len(test.labels),"
             )
         },
         seen="Calibration or scoring images are taken from the loader at hand, that of the test split.",
