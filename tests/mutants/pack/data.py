@@ -27,8 +27,7 @@ MUTANTS = [
         file="sparsebench/data/module.py",
         edits={
             "        return list(EvalLoader(self._source.train, positions,": (
-                "        test = self._source.test\n"
-                "        return list(EvalLoader(test, positions % len(test.labels),"
+                "        test = self._source.test\n        return list(EvalLoader(test, positions % len(test.labels),"
             )
         },
         seen="Calibration or scoring images are taken from the loader at hand, that of the test split.",
