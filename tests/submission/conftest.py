@@ -96,17 +96,6 @@ def edit(path: Path, change: Callable[[dict], Any]) -> None:
     Record(data).save(path)
 
 
-def put(*keys: Any) -> Callable[[dict], None]:
-    """``put("a", "b", 1)`` sets ``data["a"]["b"] = 1``."""
-
-    def change(data: dict) -> None:
-        for key in keys[:-2]:
-            data = data[key]
-        data[keys[-2]] = keys[-1]
-
-    return change
-
-
 def rename(path: Path) -> Path:
     """Give a record the id of its settings, in its name and in its place."""
     data = json.loads(path.read_text())

@@ -12,7 +12,8 @@ from sparsebench.errors import UsageError
 from sparsebench.record import Record
 from sparsebench.submission.gather import NotReady, submit
 from sparsebench.submission.manifest import Manifest
-from tests.submission.conftest import BOARD, FILE, METHOD, edit, entry, put, record
+from tests.grid.tampering import put
+from tests.submission.conftest import BOARD, FILE, METHOD, edit, entry, record
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from sparsebench.submission import validate
 from sparsebench.submission.code import registered
 from sparsebench.submission.gather import submit
 from sparsebench.submission.manifest import FILE, Manifest, digests
-from tests.submission.conftest import METHOD, cover_up, edit, entry, put, record, rename
+from tests.grid.tampering import put
+from tests.submission.conftest import METHOD, cover_up, edit, entry, record, rename
 
 
 def failed(folder: Path, **options) -> set[str]:
