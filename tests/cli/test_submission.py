@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.submission.conftest import METHOD, edit, put, record
+from tests.grid.tampering import put
+from tests.submission.conftest import METHOD, edit, record
 from tests.submission.conftest import ran as ran
 
 
