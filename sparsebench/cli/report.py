@@ -13,6 +13,8 @@ from sparsebench.grid.store import Store
 
 
 def command(arguments) -> int:
+    import pandas as pd
+
     from sparsebench.report import formats, read, show
 
     wanted = formats.wanted(arguments.format)
@@ -22,7 +24,8 @@ def command(arguments) -> int:
         raise UsageError(f"no records below {folder}; make some: sparsebench run {arguments.board}")
     info = board.info() | {"command": f"sparsebench run {arguments.board}"}
     memory = Store(arguments.store).memory_of(folder)
-    with uncollected():
+    # Python's own strings: a table of a few thousand short ones is read value by value, where Arrow's are slow.
+    with uncollected(), pd.option_context("mode.string_storage", "python"):
         standing = read(folder, info, memory)
         for path in formats.write(standing, folder, wanted, not arguments.no_figures, memory):
             print(path)

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
@@ -23,6 +24,7 @@ FILE_WIDTH = 120
 _SPARED = ["95 % interval", "seeds to tell", "collapsed", "cells", "epochs", "training allowed", "p (Holm)", "drop"]
 """Columns that a narrow terminal does without, in this order; the page has them."""
 _WRAPPED = "tied with the first"
+_GAP = "  "
 _SIGNS = {"best": "*", "tie": "≈", "few": "?"}
 _STYLES = {"best": "bold green", "tie": "green", "code": "cyan"}
 
@@ -51,27 +53,78 @@ def _print(console: Console, grid: Grid, title: str) -> None:
     """The table with its intervals; with means alone, then with fewer columns, where the terminal is too narrow."""
     if not grid.rows:
         return
-    table, spared = _rich(grid, title, intervals=True), [None, *(name for name in _SPARED if name in grid.header)]
-    while spared and console.measure(table, options=console.options.update(max_width=10_000)).maximum > console.width:
-        if (name := spared.pop(0)) is not None:
-            grid = without(grid, name)
-        table = _rich(grid, title, intervals=False)
-    console.print(table)
+    columns = _columns(grid, intervals=True)
+    for spared in [None, *(name for name in _SPARED if name in grid.header)]:
+        if _width(columns) <= console.width:
+            break
+        grid = grid if spared is None else without(grid, spared)
+        columns = _columns(grid, intervals=False)
+    if _width(columns) > console.width and _WRAPPED in grid.header:
+        console.print(_wrapping(grid, title))
+    else:
+        console.print(_aligned(columns, title), no_wrap=True, overflow="ellipsis")
 
 
-def _rich(grid: Grid, title: str, intervals: bool) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for place, name in enumerate(grid.header):
-        stacked = name if "%" in name else name.replace(" ", "\n")
-        table.add_column(stacked, justify="left" if place == 0 else "right", no_wrap=name != _WRAPPED)
-    for row in grid.rows:
-        table.add_row(*(_text(cell, intervals) for cell in row))
+Column = list[tuple[str, str]]
+"""Texts from top to bottom, each with its style; the first are the lines of the heading."""
+
+
+def _columns(grid: Grid, intervals: bool) -> list[Column]:
+    """What stands in each column; all headings have as many lines as the tallest."""
+    stacked = [_stacked(name).split("\n") for name in grid.header]
+    tallest = max(map(len, stacked))
+    headings = [[""] * (tallest - len(lines)) + lines for lines in stacked]
+    return [
+        [
+            *((line, "bold") for line in heading),
+            *((_shown(row[i], intervals), _STYLES.get(row[i].mark, "")) for row in grid.rows),
+        ]
+        for i, heading in enumerate(headings)
+    ]
+
+
+def _width(columns: list[Column]) -> int:
+    return sum(max(cell_len(text) for text, _ in column) + len(_GAP) for column in columns)
+
+
+def _aligned(columns: list[Column], title: str) -> Text:
+    """The table as one text: a rich table takes ten times as long, and a large board has hundreds of lines."""
+    widths = [max(cell_len(text) for text, _ in column) for column in columns]
+    heading = sum(style == "bold" for _, style in columns[0])
+    table = Text(f"{title}\n\n", style="")
+    table.stylize("bold", 0, len(title))
+    for number, line in enumerate(zip(*columns, strict=True)):
+        if number == heading:
+            table.append(" " + "─" * (sum(widths) + len(_GAP) * (len(widths) - 1)) + "\n")
+        for place, ((text, style), width) in enumerate(zip(line, widths, strict=True)):
+            space = " " * (width - cell_len(text))
+            table.append(_GAP if place else " ")
+            if place:
+                table.append(space)
+            table.append(text, style)
+            if not place:
+                table.append(space)
+        table.append("\n")
     return table
 
 
-def _text(cell: Cell, intervals: bool) -> Text:
+def _wrapping(grid: Grid, title: str) -> Table:
+    """A table with a column of sentences."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for place, name in enumerate(grid.header):
+        table.add_column(_stacked(name), justify="left" if place == 0 else "right", no_wrap=name != _WRAPPED)
+    for row in grid.rows:
+        table.add_row(*(Text(_shown(cell, intervals=False), style=_STYLES.get(cell.mark, "")) for cell in row))
+    return table
+
+
+def _stacked(heading: str) -> str:
+    return heading if "%" in heading else heading.replace(" ", "\n")
+
+
+def _shown(cell: Cell, intervals: bool) -> str:
     # The signs keep their meaning where there are no colours.
     text = cell.text.replace(" ± ", "±").replace(" … ", "…")
     if not intervals:
         text = re.sub(r"±[\d.]+", "", text)
-    return Text(_SIGNS.get(cell.mark, "") + text, style=_STYLES.get(cell.mark, ""))
+    return _SIGNS.get(cell.mark, "") + text
