@@ -31,7 +31,7 @@ COUNTS = {"sparsity.kept", "sparsity.achieved", "sparsity.parameters"}
 """Exact, but for units and blocks, of which the scores choose larger or smaller ones."""
 FREE = re.compile(
     r"metrics\.(val_top1|cev|sde).*|per_class\.(tp|fp|fn)\..*|curves\..*|sparsity\.layers\..*\.kept"
-    r"|corruptions\.kinds\..*|audit\..*\.detail|fingerprint\..*"
+    r"|corruptions\.kinds\..*|measures\..*|search\..*|audit\..*\.detail|fingerprint\..*"
 )
 """Not judged under a tolerance: single errors, single epochs and where in the network the kept weights lie."""
 

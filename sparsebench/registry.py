@@ -19,6 +19,7 @@ from functools import cached_property
 from hashlib import sha256
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from sparsebench.errors import UsageError, unknown
@@ -150,11 +151,11 @@ def _add(found: dict[str, Entry], entries: list[Entry]) -> None:
         found[entry.name] = entry
 
 
-def import_file(path: Path) -> None:
-    """Import a user's file; whatever it raises is reported with its path and line."""
+def import_file(path: Path) -> ModuleType:
+    """Import a user's file, once; whatever it raises is reported with its path and line."""
     name = f"sparsebench_user_{path.stem}_{sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
-        return
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
@@ -165,6 +166,7 @@ def import_file(path: Path) -> None:
         frames = reversed(traceback.extract_tb(error.__traceback__))
         line = next((f.lineno for f in frames if f.filename == str(path)), "?")
         raise UsageError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
+    return module
 
 
 def read_entries(path: Path, kind: str, module: str | None) -> list[Entry]:
@@ -228,4 +230,6 @@ solver = Registry("solver", "sparsebench.criteria", "sparsebench list methods", 
 regime = Registry("regime", "sparsebench.regimes", "sparsebench list methods", "sparsebench.methods")
 modifier = Registry("modifier", "sparsebench.modifiers", "sparsebench list methods", "sparsebench.methods")
 network = Registry("network", "sparsebench.models", "sparsebench list models", "sparsebench.models")
+measure = Registry("measure", "sparsebench.measures", "sparsebench list measures", "sparsebench.measures")
+example_score = Registry("example_score", "sparsebench.diet", "docs/data_diet.md")
 dataset = Registry("dataset", "sparsebench.data", "sparsebench list datasets", "sparsebench.datasets")

@@ -53,6 +53,12 @@ def _models() -> Iterator[dict]:
     yield _row("by name", "timm:NAME", "any network of timm, if it is installed")
 
 
+def _measures() -> Iterator[dict]:
+    from sparsebench.registry import measure
+
+    yield from _entries("measures", measure)
+
+
 def _datasets() -> Iterator[dict]:
     from sparsebench.registry import dataset
 

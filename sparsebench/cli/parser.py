@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from sparsebench.errors import UsageError, unknown
 from sparsebench.launchers import LAUNCHERS
 
-KINDS = ("methods", "tasks", "models", "datasets", "boards")
+KINDS = ("methods", "tasks", "models", "datasets", "boards", "measures")
 
 
 class Parser(ArgumentParser):
@@ -19,7 +19,7 @@ class Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         text = " ".join(line.strip() for line in str(message).splitlines())
         text = re.sub(r'Parser key "(\w+)"(?: element \d+)?:', r"--\1:", text)
-        commands = "run|status|report|list|show|card|export|latency|rerun|verify|new|check|submit|validate"
+        commands = "run|status|report|list|show|card|export|latency|rerun|verify|new|check|submit|validate|reproduce"
         text = re.sub(rf"(?:{commands})\.(\w+)", r"\1", text)
         text = re.sub(r"Expected a <class '(\w+)'>. Got value:", r"expected \1, got", text)
         text = re.sub(r"arguments are required: (?=to\b)", "arguments are required: --", text)
@@ -51,6 +51,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     parser = Parser(prog="sparsebench", description="A benchmark suite for neural network pruning.", version=_version())
     commands = {
         "run": _run(),
+        "reproduce": _reproduce(),
         "status": _board_command("status", "what of a board is done and what is missing"),
         "report": _report(),
         "list": _list(),
@@ -77,6 +78,22 @@ def _run() -> Parser:
     p.add_argument("--tasks", type=str, nargs="+", help="these tasks of the board only")
     p.add_argument("--seeds", type=int, nargs="+", help="these of the board's seeds only")
     p.add_argument("--sparsities", type=float, nargs="+", help="these of the board's sparsities only")
+    _computing(p)
+    return p
+
+
+def _reproduce() -> Parser:
+    p = Parser(prog="sparsebench reproduce", description="a paper's claims: published beside measured, with a verdict")
+    p.add_argument("paper", type=str, nargs="?", help="a paper's name, or a recipe's file (default: list them all)")
+    p.add_argument("--scale", type=str, default="smoke", help="smoke (minutes on two cores) or full (the paper's own)")
+    p.add_argument("--render", action="store_true", help="write the page from the records there are; compute nothing")
+    _folders(p)
+    _computing(p)
+    return p
+
+
+def _computing(p: Parser) -> None:
+    """Where and how missing cells are computed."""
     p.add_argument("--workers", type=int, help="jobs at a time (default: one a CPU core, --per-device a GPU)")
     p.add_argument("--launcher", type=str, default="local", help="|".join(LAUNCHERS))
     p.add_argument("--devices", type=int, default=1, help="devices of a node that train a cell together (DDP)")
@@ -100,7 +117,6 @@ def _run() -> Parser:
     p.add_argument(
         "--checkpoint-seconds", type=float, default=60.0, help="least time between checkpoints of a training"
     )
-    return p
 
 
 def _report() -> Parser:

@@ -27,39 +27,58 @@ def command(arguments) -> int:
     methods, files = read_methods(arguments.methods)
     whole = boards.load(arguments.board)
     board = whole.narrowed(methods, arguments.tasks, arguments.seeds, arguments.sparsities)
+    context, options = context_of(board, arguments, tuple(files))
+    began = time.perf_counter()
+    result = computed(board, context, arguments, options, Path(arguments.results))
+    if result is None:
+        return 0
+    listed = replace(whole, methods=tuple({m.name: m for m in (*whole.methods, *board.methods)}.values()))
+    return tell(result, listed, arguments, time.perf_counter() - began)
+
+
+def context_of(board: boards.Board, arguments, files: tuple[str, ...] = ()) -> tuple[Context, dict[str, Any]]:
+    """Where a board is computed, and the launcher's own options; mistakes are found before any work starts."""
     hardware = read_hardware(arguments)
     check_launcher(arguments.launcher)
     options = launcher_options(arguments)
     check_batches(board, hardware)
     typed = "sparsebench " + shlex.join(sys.argv[1:])
-    context = Context(arguments.store, hardware, typed, tuple(files), arguments.time_limit)
+    return Context(arguments.store, hardware, typed, files, arguments.time_limit), options
+
+
+def computed(board: boards.Board, context: Context, arguments, options: dict[str, Any], results: Path) -> Result | None:
+    """What is missing, run and published; None where others do it: a cluster, or the leader of these processes."""
     if arguments.launcher == "torchrun":
-        check_team(hardware)
+        check_team(context.hardware)
         with team(context) as leading:
-            return compute(whole, board, context, arguments, options) if leading else 0
-    return compute(whole, board, context, arguments, options)
+            return compute(board, context, arguments, options, results) if leading else None
+    return compute(board, context, arguments, options, results)
 
 
-def compute(whole: boards.Board, board: boards.Board, context: Context, arguments, options: dict[str, Any]) -> int:
-    """Run what is missing, publish it and say how it went."""
-    hardware = context.hardware
-    check_results(Path(arguments.results) / board.name)
-    workers = arguments.workers or default_workers(hardware, arguments.launcher)
-    began = time.perf_counter()
+def compute(board: boards.Board, context: Context, arguments, options: dict[str, Any], results: Path) -> Result | None:
+    """Run what is missing and publish it."""
+    check_results(results / board.name)
+    workers = arguments.workers or default_workers(context.hardware, arguments.launcher)
     try:
         with Display(board.title) as display:
             result = run(board, context, workers, display.update, arguments.launcher, **options)
     except Detached as away:
-        print(f"{away}\nprogress:  sparsebench status {arguments.board} --store {arguments.store}")
-        return 0
+        print(f"{away}\nprogress:  {progress_command(arguments)}")
+        return None
     try:
-        publish(board, result, Path(arguments.results))
+        publish(board, result, results)
     except OSError as error:
         where = f"{error.filename or arguments.results}: {error.strerror or error}"
         remedy = f"the records are in the store {arguments.store}: make space and give the same command again"
         raise SparsebenchError(f"{where}; {remedy}") from None
-    listed = replace(whole, methods=tuple({m.name: m for m in (*whole.methods, *board.methods)}.values()))
-    return tell(result, listed, arguments, time.perf_counter() - began)
+    return result
+
+
+def progress_command(arguments) -> str:
+    """How to see what a cluster has done so far."""
+    if arguments.command == "reproduce":
+        return f"sparsebench reproduce {arguments.paper} --scale {arguments.scale} --render"
+    return f"sparsebench status {arguments.board} --store {arguments.store}"
 
 
 def check_results(folder: Path) -> None:

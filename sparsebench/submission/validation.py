@@ -25,6 +25,8 @@ from sparsebench.agreement import Tolerance, differences, same_machine
 from sparsebench.errors import SparsebenchError, UsageError
 from sparsebench.grid import board as boards
 from sparsebench.grid.board import Board
+from sparsebench.papers import recipe as recipes
+from sparsebench.papers.check import same_pages as paper_pages
 from sparsebench.protocol import PROTOCOL
 from sparsebench.record import CorruptRecord, Record
 from sparsebench.submission import judged, rows
@@ -342,12 +344,20 @@ class _Results(_Records):
         for place in sorted({path.parents[1] for path in self.records}):
             board = boards.load(place.resolve().name) if place.resolve().name in boards.names() else None
             if board is None:
-                self.report.notes.append(f"{place}: no board of this name ships; its table was not looked at")
+                self.paper(place)
                 continue
             self.report.check("cells", board.name, place, self.strangers(board, place))
             self.report.check("table", board.name, place, same_pages(board, place))
         seed = salt + "".join(sorted(str(record.data.get("digest")) for record in self.records.values()))
         self.compute(self.draw(rerun, seed, lambda r: is_known(r.cell["method"])), again, self.files)
+
+    def paper(self, place: Path) -> None:
+        """The pages of a recipe; records of anything else that does not ship are not held against a board."""
+        name = place.resolve().name
+        if place.resolve().parent.name != "papers" or name not in recipes.names():
+            self.report.notes.append(f"{place}: no board of this name ships; its table was not looked at")
+            return
+        self.report.check("table", name, place, paper_pages(recipes.load(name), place.resolve()))
 
     def strangers(self, board: Board, place: Path) -> Iterator[str]:
         """Records that the board has no cell for; cells without a record are noted, and their methods unranked."""

@@ -31,13 +31,15 @@ FLOORS = [
         "snapshot",
         "trace",
     },
-    {"selection", "scoring", "budget", "growth", "soft", "unfold", "batch_norm", "__init__"},
+    {"activation", "selection", "scoring", "budget", "growth", "soft", "unfold", "batch_norm", "__init__"},
     {"calibration", "layerwise", "per_example", "wiring", "criteria", "structured"},
     {"functional", "export"},
-    {"models", "data", "corruptions", "metrics", "latency"},
+    {"models", "data", "diet", "corruptions", "metrics", "latency"},
+    {"measures"},
     {"callbacks", "regimes", "modifiers", "sensible", "fingerprint", "methods", "tasks"},
     {"provenance", "audit", "benchmarks", "grid", "launchers", "verify"},
     {"report"},
+    {"papers"},
     {"submission"},
     {"cli", "__main__"},
 ]
@@ -64,6 +66,7 @@ NO_LIGHTNING = {
 }
 NO_TORCH = {
     "report",
+    "papers",
     "stats",
     "record",
     "agreement",
@@ -162,6 +165,7 @@ COMMANDS = {
     "status": ["status", "quick"],
     "report": ["report", "quick", "--no-figures", "--results", "{results}"],
     "report html": ["report", "quick", "--no-figures", "--format", "html", "--results", "{results}"],
+    "reproduce": ["reproduce"],
     "card": ["card", "snip", "--results", "{results}"],
     "new": ["new", "my_method"],
     "error": ["run", "quick", "--methods", "magnitud"],

@@ -1,0 +1,1 @@
+"""One recipe a paper: its board at two scales and its claims."""
