@@ -48,7 +48,10 @@ class SeveralSteps(L.LightningModule):
     def _steps(self, batches: list) -> dict[str, Tensor]:
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         before, after = (self._hooks(name) for name in ("on_before_optimizer_step", "on_train_batch_end"))
+        parameters = [p for group in optimizer.optimizer.param_groups for p in group["params"]]
         for number, batch in enumerate(batches):
+            for parameter in parameters:  # what zero_grad does, without its accounting
+                parameter.grad = None
             outputs = {"loss": self._step(batch, optimizer.optimizer, before)}
             # Lightning counts by these what it calls steps.
             optimizer._on_before_step()
@@ -61,7 +64,6 @@ class SeveralSteps(L.LightningModule):
         return outputs
 
     def _step(self, batch: Any, optimizer: Optimizer, before: list) -> Tensor:
-        optimizer.zero_grad()
         loss = self.loss(batch)
         loss.backward()
         for hook in before:
