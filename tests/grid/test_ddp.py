@@ -168,7 +168,7 @@ def torchrun(board: Path, folder: Path) -> str:
         subprocess.Popen([*start, "--node-rank", str(node), "-m", "sparsebench", *command], **pipes)
         for node in range(2)
     ]
-    said = [node.communicate(timeout=180)[0] for node in nodes]
+    said = [node.communicate(timeout=420)[0] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], said
     return "".join(said)
 
