@@ -42,6 +42,8 @@ def fingerprint(
         "batch_norm": "statistics estimated anew" if any(isinstance(s, Recalibrate) for s in steps) else "as trained",
         "source": scorer.source if scorer else None,
         "rewind": _rewind(steps),
+        **_activation(steps),
+        **_learning(steps),
         "optimizer": "fresh at the start of every training, or the rewind point's",
         "data_order": "new in every training, equal between methods of one seed",
     }
@@ -102,6 +104,41 @@ def _ties(scorer: Scorer | None) -> str:
     if scorer and "structure" in criterion.entry(scorer.criterion).traits:
         return "the first group's units stay longest, in a group those of lowest index"
     return "first in parameter order, then in flat index"
+
+
+def _activation(steps: list[Phase]) -> dict[str, str]:
+    """What AP removes; nothing where there is none, as in older records."""
+    prunings = [s.pruner if isinstance(s, Train) else s for s in steps]
+    ap = next((p.ap for p in prunings if isinstance(p, Prune | Gradual) and p.ap), None)
+    if ap is None:
+        return {}
+    which = "weights" if ap.sign == "both" else f"{ap.sign} weights"
+    rule = {
+        "movement": "that moved least since the start of the training (or the update) before",
+        "magnitude": "of least magnitude",
+        "random": "at random",
+    }[ap.score]
+    count = f"round({ap.q:g} * alive) {which} {rule}, in one ranking; at most half of a pruning"
+    return {"activation": f"{count}; where there are too few, the criterion removes the rest"}
+
+
+def _learning(steps: list[Phase]) -> dict[str, str]:
+    """What trainings learn from besides labels and all images; nothing where there is no such thing."""
+    trainings = [step for step in steps if isinstance(step, Train)]
+    said = {}
+    if distill := next((training.distill for training in trainings if training.distill), None):
+        feature = f" + {distill.beta:g} {distill.feature}" if distill.beta else ""
+        loss = f"{distill.gamma:g} CE + {distill.alpha:g} T^2 KL at T = {distill.temperature:g}{feature}"
+        said["teacher"] = (
+            f"the dense network of the seed, in evaluation mode, on the same augmented batch: {loss}; "
+            "its training counts in the cost"
+        )
+    if profile := next((training.unbalanced for training in trainings if training.unbalanced), None):
+        said["training_images"] = (
+            f"after the first pruning a fixed part of some classes' ({profile}: 10, 20 and 50 % for a twentieth of the "
+            "classes each); epochs are shorter, scoring and the teacher use all"
+        )
+    return said
 
 
 def _rewind(steps: list[Phase]) -> str | None:

@@ -31,7 +31,9 @@ class Pruning:
     weights: dict[str, Tensor] = field(default_factory=dict)
     """New values of the weights, from criteria that also change what they keep; empty = as they were."""
     passes: int = 1
-    """How often the network was scored; a solver counts once."""
+    """How often the network was scored; a solver of single weights counts once."""
+    found: dict[str, Any] = field(default_factory=dict)
+    """What a search noted of itself, for the record."""
 
     @torch.no_grad()
     def apply(self, model: nn.Module) -> None:
@@ -161,11 +163,12 @@ def pruning(
     allocation, data = allocation or default_allocation(name), _listed(data, model)
     options = {"data": data, "loss": loss, "seed": seed, **arguments}
     if is_structured(name):
-        from sparsebench.structured import structured_masks
+        from sparsebench.structured import structured_pruning
 
         _no_scope(name, scope)
         options |= {"allocation": allocation, "masks": masks, "notes": notes}
-        return Pruning(structured_masks(model, scoring.example(data, model), name, 1 - sparsity, **options))
+        units = structured_pruning(model, scoring.example(data, model), name, 1 - sparsity, **options)
+        return Pruning(units.masks, passes=units.passes, found=units.found)
     scope = scope or scope_of(model)
     counts, passes = None, 0
     with restored(scope):

@@ -23,6 +23,18 @@ class Scorer:
 
 
 @dataclass(frozen=True)
+class Activating:
+    """Spend a part of a pruning on weights whose removal activates units (AP)."""
+
+    q: float
+    """Share of the weights alive when the cycle began."""
+    sign: str = "negative"
+    score: str = "movement"
+    whole: bool = False
+    """All of this pruning, however much it is: the criterion had its own pruning before."""
+
+
+@dataclass(frozen=True)
 class Gradual:
     """Prune while training, along the cubic schedule (GMP)."""
 
@@ -32,6 +44,7 @@ class Gradual:
     end: float
     every: int | None
     """Optimiser steps between updates; None = the task's."""
+    ap: Activating | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,21 @@ class Latent:
 
 
 @dataclass(frozen=True)
+class Distill:
+    """Learn from the dense network of the same task and seed: gamma CE + alpha T^2 KL + beta L_feature."""
+
+    alpha: float
+    temperature: float
+    gamma: float
+    feature: str = "none"
+    beta: float = 0.0
+
+    @property
+    def needs_teacher(self) -> bool:
+        return bool(self.alpha or self.beta)
+
+
+@dataclass(frozen=True)
 class Train:
     """Train from the present position of the schedule to its end (or to ``until``, a share of it).
 
@@ -69,6 +97,12 @@ class Train:
     rate: float | None = None
     pruner: Gradual | Dynamic | Latent | None = None
     until: float = 1.0
+    distill: Distill | None = None
+    """A teacher beside the labels; the dense training's result."""
+    unbalanced: str | None = None
+    """Profile by which some classes keep a part of their training images, see ``sparsebench.data.unbalanced``."""
+    forgets: bool = False
+    """Count how often each training image is forgotten, see ``sparsebench.diet.forgetting``."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +111,7 @@ class Prune:
 
     sparsity: float
     scorer: Scorer
+    ap: Activating | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +152,10 @@ class Narrow:
 Phase = Train | Prune | Rewind | Shuffle | Reinit | Recalibrate | Narrow
 
 
+LATER: dict[str, Any] = {"invert": False, "ap": None, "distill": None, "unbalanced": None, "forgets": False}
+"""Fields that were added later, with the values at which they are left out, so that older names of cells stay."""
+
+
 def describe(phase: Phase) -> dict[str, Any]:
     """A phase as JSON, for hashing and for the record.
 
@@ -151,12 +190,12 @@ def phase_of(described: Mapping[str, Any]) -> Phase:
 
 
 def _with_scorer(fields: dict[str, Any]) -> dict[str, Any]:
-    return {**fields, "scorer": Scorer(**fields["scorer"])} if "scorer" in fields else fields
+    kinds = {"scorer": Scorer, "ap": Activating, "distill": Distill}
+    return {**fields, **{key: kind(**fields[key]) for key, kind in kinds.items() if fields.get(key)}}
 
 
 def _without_defaults(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Fields that were added later are written only where they are used, so that older names of cells stay."""
-    return {key: value for key, value in items if (key, value) != ("invert", False)}
+    return {key: value for key, value in items if key not in LATER or value != LATER[key]}
 
 
 def ladder(sparsity: float, rate: float) -> list[float]:

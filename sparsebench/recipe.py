@@ -38,6 +38,8 @@ class Recipe:
     """Optimiser steps between mask updates of gradual and dynamic methods."""
     precision: str = "32-true"
     channels_last: bool = False
+    validate_every: int = 0
+    """Epochs after which validation accuracy is recorded; 0 = only where every record has it."""
 
     def __post_init__(self) -> None:
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
@@ -50,6 +52,9 @@ class Recipe:
                 )
             if getattr(self, name) <= 0:
                 raise UsageError(f"recipe: {name}={getattr(self, name)!r} must be positive")
+        every = self.validate_every
+        if isinstance(every, bool) or not isinstance(every, int) or every < 0:
+            raise UsageError(f"recipe: validate_every={every!r} must be a whole number of epochs, 0 for never")
         if not 0 <= self.warmup < 1:
             raise UsageError(f"recipe: warmup={self.warmup!r} is a share of training and must be in [0, 1)")
 

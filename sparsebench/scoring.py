@@ -151,7 +151,7 @@ def mean_over_examples(function: Callable[[Any], Iterable[Tensor]], batches: Ite
     total: list[Tensor] = []
     examples = 0
     for batch in batches:
-        n = _length(batch)
+        n = length(batch)
         parts = [part.detach() * n for part in function(batch)]
         total = [a.add_(b) for a, b in zip(total, parts, strict=True)] if total else parts
         examples += n
@@ -204,8 +204,9 @@ def on_device(data: Iterable, device: torch.device) -> list:
     return [tree_map(lambda v: v.to(device) if isinstance(v, Tensor) else v, batch) for batch in data]
 
 
-def _length(batch: Any) -> int:
+def length(batch: Any) -> int:
+    """Examples of a batch."""
     if isinstance(batch, Tensor):
         return batch.shape[0]
     first = next(iter(batch.values() if isinstance(batch, dict) else batch))
-    return _length(first)
+    return length(first)

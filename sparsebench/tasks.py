@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from sparsebench import diet as diets
+from sparsebench.diet import Diet
 from sparsebench.errors import UsageError, unknown
 from sparsebench.protocol import canonical
 from sparsebench.recipe import Recipe
@@ -22,6 +24,8 @@ class Task:
     network_arguments: dict[str, Any] = field(default_factory=dict)
     subset: dict[str, int] = field(default_factory=dict)
     """So many images of ``train``, ``validation`` and ``test``, every class in proportion; others are used whole."""
+    diet: Diet | None = None
+    """The part of the training images that is used; None = all of them."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.subset, dict):
@@ -30,16 +34,33 @@ class Task:
             )
 
     def settings(self) -> dict[str, Any]:
-        """Everything that changes a number, as JSON; names of tasks on whole data sets do not know of subsets."""
+        """Everything that changes a number, as JSON; names of tasks on whole data sets know of no part."""
         settings = asdict(self)
-        if not self.subset:
-            del settings["subset"]
+        for later in ("subset", "diet"):
+            if not settings[later]:
+                del settings[later]
+        if not self.recipe.validate_every:
+            del settings["recipe"]["validate_every"]
         return settings
 
     @cached_property
     def text(self) -> str:
         """The settings as canonical JSON, written once for all cells."""
         return canonical(self.settings())
+
+    @cached_property
+    def whole(self) -> Task:
+        """The task with all training images."""
+        return replace(self, name=self.diet.of, diet=None) if self.diet else self
+
+    def on_diet(self, arm: dict[str, Any], keep: float) -> Task:
+        """The task on a part of its training images, under a name of its own.
+
+        >>> task("digits-mlp").on_diet({"score": "el2n"}, 0.5).name
+        'digits-mlp~el2n@2~0.5'
+        """
+        diet = diets.read(self.name, self.recipe.epochs, arm, keep)
+        return replace(self, name=diet.task, diet=diet)
 
 
 _DIGITS_SGD = Recipe(epochs=8, rate=0.1, nesterov=True, warmup=0.3, augment="none", mask_every=5)
@@ -135,7 +156,8 @@ def from_settings(settings: dict[str, Any]) -> Task:
     >>> from_settings(task("digits-vit").settings()) == task("digits-vit")
     True
     """
-    return Task(**{**settings, "recipe": Recipe(**_tuples(settings["recipe"]))})
+    diet = {"diet": Diet(**settings["diet"])} if settings.get("diet") else {}
+    return Task(**{**settings, "recipe": Recipe(**_tuples(settings["recipe"])), **diet})
 
 
 def custom(settings: dict[str, Any]) -> Task:
@@ -151,6 +173,8 @@ def custom(settings: dict[str, Any]) -> Task:
     name = settings.get("name")
     if not name or name in TASKS:
         raise UsageError(f"a task written out in a board needs a name of its own, not {name!r}")
+    if "diet" in settings:
+        raise UsageError(f"task {name!r}: diet is a key of the board, beside data_keep, not of a task")
     try:
         changed = replace(start.recipe, **_tuples(recipe)) if start else Recipe(**_tuples(recipe))
         return replace(start, recipe=changed, **settings) if start else Task(recipe=changed, **settings)

@@ -20,6 +20,7 @@ class Parser(ArgumentParser):
         text = " ".join(line.strip() for line in str(message).splitlines())
         text = re.sub(r'Parser key "(\w+)"(?: element \d+)?:', r"--\1:", text)
         commands = "run|status|report|list|show|card|export|latency|rerun|verify|new|check|submit|validate|reproduce"
+        commands += "|explore"
         text = re.sub(rf"(?:{commands})\.(\w+)", r"\1", text)
         text = re.sub(r"Expected a <class '(\w+)'>. Got value:", r"expected \1, got", text)
         text = re.sub(r"arguments are required: (?=to\b)", "arguments are required: --", text)
@@ -52,6 +53,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     commands = {
         "run": _run(),
         "reproduce": _reproduce(),
+        "explore": _explore(),
         "status": _board_command("status", "what of a board is done and what is missing"),
         "report": _report(),
         "list": _list(),
@@ -89,6 +91,17 @@ def _reproduce() -> Parser:
     p.add_argument("--render", action="store_true", help="write the page from the records there are; compute nothing")
     _folders(p)
     _computing(p)
+    return p
+
+
+def _explore() -> Parser:
+    p = Parser(prog="sparsebench explore", description="one page of linked views of what pruning does to single images")
+    p.add_argument("board", type=str, help="a board that asks for the measure geometry: its name, YAML file, or paper")
+    p.add_argument("--seeds", type=int, nargs="+", help="whose networks are shown image by image (default: the first)")
+    p.add_argument("--scale", type=str, default="smoke", help="of a paper: smoke or full")
+    p.add_argument("--map", type=str, default="pca", help="layout of the networks: pca, or umap if it is installed")
+    p.add_argument("--to", type=str, help="write the page to this file (default: explore.html beside the records)")
+    _folders(p)
     return p
 
 

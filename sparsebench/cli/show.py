@@ -77,10 +77,21 @@ def _print(data: dict) -> None:
         console.print("collapsed: " + ", ".join(data["flags"]))
     for title in ("metrics", "sparsity", "flops", "cost"):
         console.print(_numbers(title, data.get(title, {})))
+    if "diet" in data:
+        console.print(_numbers("training images kept", _diet(data["settings"]["task"]["diet"], data["diet"])))
     console.print(_numbers("fingerprint", {key: plain(v) for key, v in data.get("fingerprint", {}).items()}))
     console.print(_audit(data["audit"]))
     changed = " (changed)" if where.get("dirty") else ""
     console.print(f"made by: {where.get('command')}  at {where.get('created')}, commit {where.get('commit')}{changed}")
+
+
+def _diet(asked: dict, found: dict) -> dict:
+    """Which part of the training images a network saw, and how it was chosen."""
+    part = f"{found['kept']} of {found['of']}, {found['epoch_images']} an epoch"
+    chosen = {key: value for key, value in asked.items() if key not in ("of", "keep") and value is not None}
+    if each := found["stability"]:
+        chosen["rank correlation of one network with all"] = sum(each) / len(each)
+    return {"images": part, "of each class": found["per_class"], **chosen, "epochs of scoring": found["epochs"]}
 
 
 def _numbers(title: str, values: dict):

@@ -20,6 +20,7 @@ depend on it), ``dtype``, ``paper``.
 
 A criterion that chooses masks layer after layer, or changes the weights it keeps, has a ``@solver`` of the same name
 beside it: ``f(model, params, batches, loss, budget) -> (masks, weights)``. Its scores are those of the dense network.
+One that chooses units by looking at sub-networks has one too: ``f(budget) -> Searched``, see ``structured/search.py``.
 """
 
 from __future__ import annotations

@@ -65,6 +65,8 @@ class TrainLoader:
     place: Callable[[], Place]
     first_epoch: int = 0
     epoch: int = 0
+    epoch_images: int | None = None
+    """Length of an epoch; None: every image once. Beyond that images come again, shuffled anew."""
 
     @property
     def sampler(self) -> TrainLoader:
@@ -73,8 +75,12 @@ class TrainLoader:
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
+    @property
+    def images_of_epoch(self) -> int:
+        return self.epoch_images or len(self.positions)
+
     def __len__(self) -> int:
-        return steps_per_epoch(len(self.positions), self.global_batch)
+        return steps_per_epoch(self.images_of_epoch, self.global_batch)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields (x float32 [B, C, H, W], y int64 [B]) on the device.
@@ -83,19 +89,26 @@ class TrainLoader:
             UsageError: the global batch cannot be divided among the processes.
         """
         rank, world, device = self.place()
-        n = len(self.positions)
+        n = self.images_of_epoch
         size = min(self.global_batch, n)
         if size % world:
             raise UsageError(f"global batch {size} cannot be split among {world} processes: choose a multiple")
         generator = epoch_generator(self.seed, self.first_epoch + self.epoch)
-        order = self.positions[torch.randperm(n, generator=generator)]
-        batches = [order[i * size : (i + 1) * size][rank::world] for i in range(len(self))]
+        batches = [batch[rank::world] for batch in self.batches(generator)]
         draws = []
         if not self.augment.identity:
             drawn = self.augment.draw(n, generator)
             draws = [drawn[i * size : (i + 1) * size][rank::world] for i in range(len(self))]
         for x, y in self.images.stream(batches, device, self.augment, draws):
             yield self.normalise(x), y
+
+    def batches(self, generator: torch.Generator | None = None) -> list[Tensor]:
+        """Positions of the images in every global batch of the epoch; the generator is that of the epoch."""
+        generator = generator or epoch_generator(self.seed, self.first_epoch + self.epoch)
+        have, wanted = len(self.positions), self.images_of_epoch
+        rounds = [torch.randperm(have, generator=generator) for _ in range(-(-wanted // have))]
+        order, size = self.positions[torch.cat(rounds)], min(self.global_batch, wanted)
+        return [order[i * size : (i + 1) * size] for i in range(len(self))]
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from functools import cached_property
 from hashlib import sha256
 from math import prod
@@ -76,6 +77,8 @@ class DataModule(L.LightningDataModule):
         self.rank: int | None = None
         self.world: int | None = None
         self.shard_eval = False
+        self._epoch_images: int | None = None
+        self._unrestricted: DataModule | None = None
         self._augment_name = augment
         self._shown: dict[str, Shown] = {}
         self._traits = traits_of(dataset)
@@ -102,6 +105,11 @@ class DataModule(L.LightningDataModule):
         return len(self._source.classes)
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the labels."""
+        return self._source.classes
+
+    @property
     def train_size(self) -> int:
         return len(self._splits[0])
 
@@ -110,8 +118,53 @@ class DataModule(L.LightningDataModule):
         return len(self._splits[2])
 
     @property
+    def train_positions(self) -> Tensor:
+        """Positions [n] of the training images among the official ones."""
+        return self._splits[0]
+
+    @property
+    def train_labels(self) -> Tensor:
+        """Labels [n] of the training images, in the order of `train_positions`."""
+        return self._source.train.labels[self._splits[0]]
+
+    @property
+    def epoch_images(self) -> int:
+        """Images of an epoch: the training images, each once, unless `restricted` says otherwise."""
+        return self._epoch_images or self.train_size
+
+    @property
     def steps_per_epoch(self) -> int:
-        return steps_per_epoch(self.train_size, self.global_batch)
+        return steps_per_epoch(self.epoch_images, self.global_batch)
+
+    @property
+    def unrestricted(self) -> DataModule:
+        """The same data with all training images."""
+        return self._unrestricted or self
+
+    def restricted(self, positions: Tensor, epoch_images: int | None = None) -> DataModule:
+        """The same data with some of its training images alone.
+
+        Normalisation stays that of all training images, validation and test split stay, the digest is another. The
+        images are not copied.
+
+        Args:
+            positions: those to keep, int64 [n] out of `train_positions`, in any order; handed out sorted.
+            epoch_images: length of an epoch in images; None: every image once. In a longer epoch all images are
+                seen equally often, or once more: they are shuffled anew each time all were seen.
+
+        Raises:
+            UsageError: no position is kept, one is not of a training image, or is given twice.
+        """
+        kept, times = torch.as_tensor(positions, dtype=torch.int64).unique(return_counts=True)
+        foreign = ~torch.isin(kept, self._splits[0])
+        if not len(kept) or foreign.any() or times.max() > 1:
+            wrong = f"{int(foreign.sum())} not of training images" if len(kept) else "none left"
+            raise UsageError(f"{self.name}: {len(positions)} positions to keep, {wrong}; keep some, each once")
+        other = copy(self)
+        other._normalise, other._splits = self._normalise, (kept, *self._splits[1:])
+        other._epoch_images, other._unrestricted = epoch_images, self.unrestricted
+        other.__dict__.pop("digest", None)
+        return other
 
     @cached_property
     def digest(self) -> str:
@@ -133,7 +186,12 @@ class DataModule(L.LightningDataModule):
             self.seed,
             self._place,
             self.first_epoch,
+            epoch_images=self._epoch_images,
         )
+
+    def in_order(self) -> EvalLoader:
+        """Training images, un-augmented, in the order of `train_positions`."""
+        return self._evaluation(self._source.train, self._splits[0])
 
     def val_dataloader(self) -> EvalLoader:
         """Validation images, un-augmented, in a fixed order."""
@@ -150,13 +208,14 @@ class DataModule(L.LightningDataModule):
         Each part comes with what is shown in it. Several ranks share the parts as they share the test images.
         """
         clean = self.test_dataloader()
-        return clean, self._corrupted(corruptions)
+        return clean, self.corrupted(corruptions)
 
     def corrupted_digest(self, corruptions: str) -> str | None:
         """SHA-256 of the corrupted images that were handed out; None for sets too large to keep."""
         return self._shown[corruptions].digest
 
-    def _corrupted(self, which: str) -> Iterator[tuple[Views, EvalLoader]]:
+    def corrupted(self, which: str) -> Iterator[tuple[Views, EvalLoader]]:
+        """The corrupted test images again, for more measures of the same reading."""
         if which not in self._shown:
             name = self.name.partition(":")[0]  # of a folder's path no number may depend
             device = self._place()[2]

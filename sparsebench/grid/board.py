@@ -8,6 +8,9 @@
     sparsities: [0.75, 0.98]
     seeds: [0, 1, 2]
     defaults: {imp: {rate: 0.5}}      # arguments that method strings leave open
+    measures: [geometry]              # what else is measured of every network, see sparsebench/measures
+    data_keep: [1.0, 0.5]             # shares of the training images; 1.0 is the task itself, the others want
+    diet: [random, {score: el2n, epoch: 20}]        # ... how they are chosen, see docs/data_diet.md
     corruptions: full                 # every corruption of every test image, in place of a sample of five an image
     budgets: [{name: 1x, epochs: 1.0, flops: 1.0}]  # classes in which methods are ranked, see budgets.py
     baseline: magnitude@imp           # the row that all others are compared with
@@ -20,25 +23,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from sparsebench import benchmarks
+from sparsebench import diet as diets
 from sparsebench.corruptions import SETS
 from sparsebench.errors import UsageError, unknown
 from sparsebench.grid import budgets as classes
 from sparsebench.grid.budgets import Budget
 from sparsebench.grid.cell import Cell
 from sparsebench.methods import Method, parse
-from sparsebench.registry import criterion, modifier, regime
+from sparsebench.registry import criterion, measure, modifier, regime
 from sparsebench.tasks import Task, custom, task
 
 FOLDER = Path(benchmarks.__file__).parent / "boards"
 REQUIRED = ("name", "version", "title", "tasks", "methods", "sparsities", "seeds")
-OPTIONAL = ("defaults", "corruptions", "budgets", "baseline", "notes")
+OPTIONAL = ("defaults", "corruptions", "measures", "budgets", "baseline", "data_keep", "diet", "notes")
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Board:
     """Method -> the only tasks it runs on."""
     corruptions: str = SETS[0]
     """The set of corrupted test images that every cell is measured on."""
+    measures: tuple[str, ...] = ()
+    """What else is measured of every finished network."""
     budgets: tuple[Budget, ...] = classes.DEFAULT
     """Classes of training cost, from small to large; they change no cell."""
     baseline: str = ""
@@ -71,7 +77,7 @@ class Board:
                     continue
                 for sparsity in self.sparsities_of(method):
                     for seed in self.seeds:
-                        cell = Cell(t, method, sparsity, seed, self.corruptions)
+                        cell = Cell(t, method, sparsity, seed, self.corruptions, self.measures)
                         found.setdefault(cell.id, cell)
         return tuple(found.values())
 
@@ -80,7 +86,7 @@ class Board:
 
     def dense_of(self, cell: Cell) -> Cell:
         """The dense cell a cell is compared with."""
-        return Cell(cell.task, parse("dense"), 0.0, cell.seed, cell.corruptions)
+        return Cell(cell.task, parse("dense"), 0.0, cell.seed, cell.corruptions, cell.measures)
 
     def narrowed(
         self,
@@ -186,12 +192,17 @@ def from_text(text: str, where: str) -> Board:
     for key in REQUIRED:
         if key not in content:
             raise UsageError(f"{where}: the key {key!r} is missing; a board has {', '.join(REQUIRED)}")
+    for key, other in (("diet", "data_keep"), ("data_keep", "diet")):
+        if key in content and other not in content:
+            raise UsageError(f"{where}, line {lines[key]}: {key} needs {other} beside it, see docs/data_diet.md")
     # Defaults first: methods are read with them.
     order = sorted(content, key=lambda key: key != "defaults")
-    board = Board(**{key: _read(key, content, where, lines[key]) for key in order})
-    for key, settle in (("methods", _with_limits), ("baseline", _with_baseline)):
+    read = {key: _read(key, content, where, lines[key]) for key in order}
+    board = Board(**{key: value for key, value in read.items() if key not in ("data_keep", "diet")})
+    with_diets = partial(_with_diets, keeps=content.get("data_keep"))
+    for key, settle in (("diet", with_diets), ("methods", _with_limits), ("baseline", _with_baseline)):
         try:
-            board = settle(board, content.get(key))
+            board = settle(board, content[key]) if key in content else board
         except UsageError as error:
             raise UsageError(f"{where}, line {lines[key]}: {key}: {error}") from None
     try:
@@ -203,7 +214,7 @@ def from_text(text: str, where: str) -> Board:
 def _read(key: str, content: dict, where: str, line: int) -> Any:
     value = content[key]
     try:
-        if key in ("tasks", "methods", "sparsities", "seeds") and not isinstance(value, list):
+        if key in ("tasks", "methods", "sparsities", "seeds", "measures") and not isinstance(value, list):
             raise UsageError(f"is {value!r}; a list is wanted")
         if key == "tasks":
             return _tasks(value)
@@ -217,8 +228,12 @@ def _read(key: str, content: dict, where: str, line: int) -> Any:
             return _defaults(value)
         if key == "corruptions" and value not in SETS:
             raise UsageError(f"is {value!r}; {' or '.join(SETS)} is wanted")
+        if key == "measures":
+            return _measures(value)
         if key == "budgets":
             return classes.read(value)
+        if key in ("data_keep", "diet"):
+            return value  # settled together
         if key == "baseline":
             return ""  # settled once the methods are known
         if key == "version" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -249,6 +264,27 @@ def _with_baseline(board: Board, value: Any) -> Board:
             f"{name} is not a pruned row of the board; add it to methods, or name one of {', '.join(known)}"
         )
     return replace(board, baseline=name)
+
+
+def _with_diets(board: Board, value: Any, keeps: Any) -> Board:
+    """The board with a task more for every task, way of choosing training images and share of them."""
+    arms, shares = diets.arms(value, keeps)
+    known, tasks = [t.name for t in board.tasks], []
+    for arm in arms:
+        for name in arm.get("tasks", ()):
+            if name not in known:
+                raise unknown("task", str(name), known, f"board {board.name!r} has {', '.join(known)}")
+    for t in board.tasks:
+        mine = [arm for arm in arms if t.name in arm.get("tasks", known)]
+        tasks += [t] if 1.0 in shares else []
+        tasks += [t.on_diet(arm, keep) for arm in mine for keep in diets.shares(arm.get("keep", shares)) if keep < 1]
+    for diet in (t.diet for t in tasks if t.diet):
+        if clash := set(board.seeds) & set(diet.seeds):
+            raise UsageError(
+                f"seed {min(clash)} is that of a network which scores images for {diet.arm}, and none must choose its "
+                f"own; use seeds below {diets.SCORING_SEED}"
+            )
+    return replace(board, tasks=tuple({t.name: t for t in tasks}.values()))
 
 
 def _with_limits(board: Board, values: list) -> Board:
@@ -298,6 +334,12 @@ def _sparsities(values: list) -> tuple[float, ...]:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
             raise UsageError(f"sparsity {value!r} is not in [0, 1): it is the removed fraction of the prunable weights")
     return tuple(sorted({float(v) for v in values}))
+
+
+def _measures(values: list) -> tuple[str, ...]:
+    for value in values:
+        measure.entry(str(value))
+    return tuple(sorted(set(map(str, values))))
 
 
 def _seeds(values: list) -> tuple[int, ...]:

@@ -24,12 +24,14 @@ class Cell:
     seed: int
     corruptions: str = SETS[0]
     """The set of corrupted test images that is measured. No stage depends on it, so no stage's name does."""
+    measures: tuple[str, ...] = ()
+    """What is measured of the finished network beyond the usual; no stage depends on it either."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything that decides the result; the usual corruptions are left out, so they have no part in the name."""
+        """Everything that decides the result; the usual measurements are left out, so they have no part in the name."""
         return {
-            **({} if self.corruptions == SETS[0] else {"corruptions": self.corruptions}),
+            **self._asked,
             "task": self.task.settings(),
             "phases": [describe(phase) for phase in self.method.phases(self.sparsity)],
             "sparsity": self.sparsity,
@@ -39,7 +41,7 @@ class Cell:
     @cached_property
     def id(self) -> str:
         """The name of the settings, put together from texts that other cells share."""
-        asked = {} if self.corruptions == SETS[0] else {"corruptions": canonical(self.corruptions)}
+        asked = {key: canonical(value) for key, value in self._asked.items()}
         return name_of_text(
             object_text(
                 **asked,
@@ -49,6 +51,12 @@ class Cell:
                 seed=canonical(self.seed),
             )
         )
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        """What is measured beyond the usual."""
+        corruptions = {} if self.corruptions == SETS[0] else {"corruptions": self.corruptions}
+        return {**corruptions, **({"measures": list(self.measures)} if self.measures else {})}
 
     @property
     def label(self) -> str:

@@ -14,11 +14,14 @@ from sparsebench.callbacks.probe import in_small_batches
 from sparsebench.corruptions import SEED
 from sparsebench.corruptions.suite import kinds
 from sparsebench.grid.cell import Cell
+from sparsebench.grid.diet import facts
+from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.jobs import CellJob, Context
 from sparsebench.grid.stages import Loaded, circumstances, load_stage, task_data
 from sparsebench.grid.state import initial_net, logits, noise, peak_memory_mb
 from sparsebench.grid.store import Store
 from sparsebench.grid.trackers import cell_done
+from sparsebench.measures import Subject
 from sparsebench.metrics.bias import bias
 from sparsebench.metrics.dead_neurons import dead_neuron_rates
 from sparsebench.metrics.flops import macs
@@ -27,6 +30,7 @@ from sparsebench.metrics.robustness import corrupted_accuracy, hits, robustness
 from sparsebench.models.narrow import measures
 from sparsebench.ranks import alone, from_leader
 from sparsebench.record import Record
+from sparsebench.registry import measure
 from sparsebench.scope import scope_of
 from sparsebench.structured import misses
 
@@ -39,7 +43,7 @@ PROBE = 2048
 def finish_cell(job: CellJob, store: Store, context: Context) -> None:
     """Measure, audit and store one cell; the ranks share the test images, the first one does the rest."""
     cell = job.cell
-    data = task_data(cell.task, context.hardware)
+    data = task_data(cell.task, context.hardware, store, cell.seed)
     loaded = load_stage(job.chain[-1], store, cell.task, cell.seed, data, context.hardware)
     before = data.test_reads
     clean, spoilt = data.test_reading(cell.corruptions)
@@ -48,7 +52,8 @@ def finish_cell(job: CellJob, store: Store, context: Context) -> None:
 
     def write() -> None:
         with alone():
-            record = measured(job, loaded, data, (z, y, before), shown, store, context)
+            found = asked(job, loaded, data, clean, (z, y), store, context.hardware)
+            record = measured(job, loaded, data, (z, y, before), shown, found, store, context)
             record.save(store.records / f"{cell.id}.json")
         if context.hardware.loggers:
             cell_done(cell, record.data, context.hardware)
@@ -64,12 +69,37 @@ def shown_corrupted(net: torch.nn.Module, parts: Iterable, which: str, data) -> 
     return {**head, **robustness(kinds(), kind, severity, recognised)}
 
 
+def asked(
+    job: CellJob, loaded: Loaded, data, clean: Iterable, test: tuple[Tensor, Tensor], store: Store, hardware: Hardware
+) -> dict[str, Any]:
+    """What the board asks for beyond the usual, by the first rank on all test images."""
+    cell, found = job.cell, {}
+    if not cell.measures:
+        return found
+    dense = loaded.net
+    if job.reference:
+        stage = store.record(job.reference).data["parents"][-1]
+        dense = load_stage(stage, store, cell.task, cell.seed, data, hardware).net
+    folder = store.folder / "measures" / cell.id
+    shared, data.shard_eval = data.shard_eval, False
+    try:
+        subject = Subject(
+            loaded.net, loaded.masks, dense, data, clean, lambda: data.corrupted(cell.corruptions), *test, folder
+        )
+        for name in cell.measures:
+            found[name] = measure.get(name)(subject)
+    finally:
+        data.shard_eval = shared
+    return found
+
+
 def measured(
     job: CellJob,
     loaded: Loaded,
     data,
     test: tuple[Tensor, Tensor, int],
     shown: dict[str, Any],
+    found: dict[str, Any],
     store: Store,
     context: Context,
 ) -> Record:
@@ -78,6 +108,7 @@ def measured(
     Args:
         test: logits and labels of the test split, and how often it had been read before them.
         shown: what was recognised of the corrupted test images.
+        found: the measures that the board asks for.
     """
     cell, (z, y, before) = job.cell, test
     net, masks = loaded.net, loaded.masks and loaded.masks.to(context.hardware.device)
@@ -131,10 +162,13 @@ def measured(
             },
             "per_class": per_class,
             "corruptions": shown,
+            **({"measures": found} if found else {}),
+            **({"diet": facts(cell.task, cell.seed, store, data)} if cell.task.diet else {}),
             "sparsity": sparsity(whole, loaded, cell.sparsity),
             "flops": {"dense": dense_macs, "sparse": sparse_macs, "speedup": dense_macs / max(sparse_macs, 1)},
-            "cost": cost(chain, job, dense_macs, peak_memory_mb(context.hardware)),
-            "curves": {"losses": losses},
+            "cost": cost(chain, job, dense_macs, peak_memory_mb(context.hardware), teachers(chain, job, store)),
+            "curves": {"losses": losses, **validation_curve(chain)},
+            **searched(chain),
             "provenance": where,
             "fingerprint": cell.method.fingerprint(),
             "recalibrated": sum(report.get("recalibrated", 0) for report in chain),
@@ -142,6 +176,19 @@ def measured(
             "parents": list(job.chain),
         }
     )
+
+
+def validation_curve(chain: list[dict[str, Any]]) -> dict[str, list[float | None]]:
+    """Validation accuracy after each epoch of the chain, None where it was not asked for."""
+    if not any("val_curve" in report for report in chain):
+        return {}
+    return {"val_top1": [value for report in chain for value in report.get("val_curve", [])]}
+
+
+def searched(chain: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the last search for units found, and what it cost."""
+    found = [report["search"] for report in chain if "search" in report]
+    return {"search": found[-1]} if found else {}
 
 
 def own_count(cell: Cell, whole: torch.nn.Module, loaded: Loaded, data) -> list[dict[str, Any]]:
@@ -192,17 +239,29 @@ def sparsity(whole: torch.nn.Module, loaded: Loaded, asked: float) -> dict[str, 
     }
 
 
-def cost(chain: list[dict[str, Any]], job: CellJob, dense_macs: int, memory: float) -> dict[str, Any]:
+def teachers(chain: list[dict[str, Any]], job: CellJob, store: Store) -> list[dict[str, Any]]:
+    """The stages of teachers that the cell's own chain does not begin with."""
+    asked = {report["teacher"] for report in chain if report.get("teacher")}
+    return [store.stage_report(name) for name in sorted(asked - set(job.chain))]
+
+
+def cost(
+    chain: list[dict[str, Any]], job: CellJob, dense_macs: int, memory: float, apart: list[dict[str, Any]]
+) -> dict[str, Any]:
     """What the cell cost alone, and its share of stages that others use too.
 
-    Training FLOPs are those executed: three passes of two operations a multiply-accumulate, masked ones included.
+    Training FLOPs are those executed: three passes of two operations a multiply-accumulate, masked ones included, and
+    one pass of a teacher. A teacher's own training counts too, also where it is ``apart`` from the chain.
     ``memory`` is the peak while finishing.
     """
+    teaching = sum(report["epochs"] for report in apart)
     return {
-        "epochs": sum(report["epochs"] for report in chain),
+        "epochs": sum(report["epochs"] for report in chain) + teaching,
+        **({"teacher_epochs": teaching} if apart else {}),
         "own_epochs": sum(r["epochs"] for r, stage in zip(chain, job.chain, strict=True) if job.users[stage] == 1),
         "trainings": sum(bool(report["steps"]) for report in chain),
-        "train_flops": 6.0 * sum(report.get("macs", dense_macs) * report["images"] for report in chain),
+        "train_flops": 6.0 * sum(report.get("macs", dense_macs) * report["images"] for report in [*chain, *apart])
+        + 2.0 * sum(report.get("teacher_macs", 0) * report["images"] for report in chain),
         "seconds": sum(report["wall_seconds"] for report in chain),
         "shared_seconds": sum(r["wall_seconds"] / job.users[stage] for r, stage in zip(chain, job.chain, strict=True)),
         "score_seconds": sum(report["score_seconds"] for report in chain),

@@ -77,6 +77,7 @@ def perform(job: Job, context: Context) -> None:
         Busy: another run on this store is doing it.
         FailedBefore: it failed in another process of this run.
     """
+    from sparsebench.grid.example_scores import run_scoring
     from sparsebench.grid.finish import finish_cell
     from sparsebench.grid.stages import run_stage
     from sparsebench.grid.store import Store
@@ -92,7 +93,7 @@ def perform(job: Job, context: Context) -> None:
             raise FailedBefore(error)
         if isinstance(job, StageJob):
             if not from_leader(lambda: store.has_stage(job.id)):
-                run_stage(job.stage, store, context.hardware)
+                (run_scoring if job.stage.scoring else run_stage)(job.stage, store, context.hardware)
         elif not from_leader(lambda: store.has_record(job.id)):
             finish_cell(job, store, context)
     except Exception as problem:
@@ -122,7 +123,7 @@ def dependencies(plan: Plan, stages: list[str], cells: list[str]) -> tuple[dict[
         jobs[job_id] = CellJob(
             plan.cells[name], chain, {s: users[s] for s in chain}, None if reference == name else reference
         )
-        waits[job_id] = {chain[-1]} & todo
+        waits[job_id] = {chain[-1], plan.scores_of(name)} & todo
         if reference != name and reference in unfinished:
             waits[job_id].add(f"cell:{reference}")
     return jobs, waits

@@ -69,7 +69,7 @@ def load_cell(record: dict[str, Any], store: Store, hardware: Hardware) -> Store
             f"--methods '{cell['method']}' --seeds {cell['seed']}"
         )
     task = from_settings(record["settings"]["task"])
-    data = task_data(task, hardware)
+    data = task_data(task, hardware, store, cell["seed"])
     loaded = load_stage(stage, store, task, cell["seed"], data, hardware)
     whole = initial_net(task, cell["seed"], data.input_shape, data.num_classes).to(hardware.device)
     return StoredCell(loaded, whole, task, data)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import singledispatch
 
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from sparsebench import tree
+from sparsebench.activation import activated
 from sparsebench.allocation import kept_count
 from sparsebench.batch_norm import reestimate
 from sparsebench.callbacks.ranks import agree, rank_zeros
@@ -17,6 +19,7 @@ from sparsebench.functional import Pruning, pruning
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.state import UNTOUCHED, State, initial_net, shuffled, state_hash, top1, without_units
 from sparsebench.grid.store import Store
+from sparsebench.grid.teacher import distillation_of
 from sparsebench.grid.training import scoring_data, train
 from sparsebench.masks import Masks
 from sparsebench.metrics.flops import macs
@@ -24,6 +27,7 @@ from sparsebench.models.narrow import narrowed
 from sparsebench.phases import Narrow, Phase, Prune, Recalibrate, Reinit, Rewind, Shuffle, Train
 from sparsebench.protocol import derived_seed
 from sparsebench.ranks import alone, from_leader
+from sparsebench.registry import criterion
 from sparsebench.scope import scope_of
 from sparsebench.snapshot import state_digest
 from sparsebench.structured import compose
@@ -39,19 +43,22 @@ def perform(phase: Phase, state: State, store: Store, data, hardware: Hardware) 
 def _(phase: Train, state: State, store: Store, data, hardware: Hardware) -> None:
     folder = store.stage(state.stage.id)
     from_leader(lambda: folder.mkdir(parents=True, exist_ok=True))
-    train(state, phase, data, folder / "checkpoint.ckpt", hardware)
+    distillation = distillation_of(phase, state, store, data, hardware)
+    train(state, phase, data, folder / "checkpoint.ckpt", hardware, distillation)
     state.report["macs"] = macs(state.net, data.input_shape).dense
 
 
 @perform.register
 def _(phase: Prune, state: State, store: Store, data, hardware: Hardware) -> None:
     before, began = state_hash(state.net), time.perf_counter()
-    result, notes = scored(state, phase, data)
+    result, notes = scored(state, phase, data) if phase.ap is None else activating(state, phase, store, data, hardware)
     state.report["score_seconds"] += time.perf_counter() - began
     state.report["score_passes"] += result.passes
     state.note(7, state_hash(state.net) == before, UNTOUCHED)
     if is_structured(phase.scorer.criterion):
         take_out(state, result.masks, data)
+        if result.found:
+            state.report["search"] = result.found
     else:
         if state.masks is not None:
             state.note(3, result.masks.nested_in(state.masks), f"{result.masks.kept} kept within {state.masks.kept}")
@@ -134,7 +141,53 @@ def scored(state: State, phase: Prune, data) -> tuple[Pruning, list[str]]:
             seed=seed,
             **options,
         )
-    return Pruning(agree(found.masks), rank_zeros(found.weights), found.passes), notes
+    return Pruning(agree(found.masks), rank_zeros(found.weights), found.passes, found.found), notes
+
+
+def activating(state: State, phase: Prune, store: Store, data, hardware: Hardware) -> tuple[Pruning, list[str]]:
+    """As ``scored``, with a part of the pruning left to AP."""
+    passes, notes = [], []
+
+    def base(masks: Masks, sparsity: float) -> Masks:
+        found, odd = scored(replace(state, masks=masks), replace(phase, sparsity=sparsity, ap=None), data)
+        passes.append(found.passes)
+        notes.extend(text for text in odd if text not in notes)
+        return found.masks
+
+    found = activated(
+        phase.ap,
+        phase.sparsity,
+        Masks.dense(state.net, scope_of(state.net).prunable) if state.masks is None else state.masks,
+        scope_of(state.net).prunable,
+        cycle_start(state, store, data, hardware),
+        base,
+        floor=criterion.entry(phase.scorer.criterion).traits.get("floor", 0),
+        seed=derived_seed(state.seed, "ap", state.trainings),
+    )
+    state.report["ap"] = {"alive": found.alive, "asked": found.asked, "removed": found.removed}
+    return Pruning(agree(found.masks), passes=sum(passes)), notes
+
+
+def cycle_start(state: State, store: Store, data, hardware: Hardware) -> dict[str, Tensor]:
+    """Prunable weights at the start of the training that the stage's parent ended with, 0 where pruned by now.
+
+    Copies of what that training began with: initial weights, a rewind point, or the end of the stage before it.
+    """
+    report = store.stage_report(state.stage.parent)  # checks the files before they are read
+    before, draw = report["parent"], 0
+    kinds = [phase["phase"] for phase in report["phases"]]
+    for kind in kinds[: len(kinds) - kinds[::-1].index("Train")]:
+        if kind == "Rewind":
+            before, draw = report["rewind_point"], 0
+        elif kind == "Reinit":
+            before, draw = None, 1
+    net = fresh_net(state, data, hardware, draw)
+    if before:
+        store.stage_report(before)
+        net.load_state_dict(load_file(store.stage(before) / "weights.safetensors"))
+    if state.masks is not None:
+        state.masks.apply(net)
+    return {name: weight.detach() for name, weight in scope_of(net).prunable.items()}
 
 
 def take_out(state: State, masks: Masks, data) -> None:

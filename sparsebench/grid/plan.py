@@ -8,8 +8,9 @@ share one dense training, an iterative method's levels share one trajectory.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from sparsebench.diet import Diet
 from sparsebench.grid.cell import Cell
 from sparsebench.phases import Phase, Rewind, Train, describe
 from sparsebench.protocol import canonical, list_text, name_of_text, object_text
@@ -30,10 +31,19 @@ class Stage:
     """The stage that recorded the state a Rewind goes back to; None = initialisation or no rewinding."""
     trainings_before: int
     label: str = ""
+    teacher: str | None = None
+    """The dense stage that trainings of this one distil from; None = they learn from labels alone."""
+    scores: str | None = None
+    """The stage whose scores chose the training images; None = all images, or a draw."""
+    scoring: Diet | None = None
+    """What this stage scores training images for, in place of phases."""
+    networks: tuple[str, ...] = ()
+    """The stages whose networks it asks; none = networks at initialisation, or the images alone."""
 
     @property
     def parents(self) -> tuple[str, ...]:
-        return tuple(p for p in (self.parent, self.rewind_point) if p)
+        before = (self.parent, self.rewind_point, self.teacher, self.scores, *self.networks)
+        return tuple(dict.fromkeys(p for p in before if p))
 
     @property
     def keeps_optimizer(self) -> bool:
@@ -58,9 +68,14 @@ class Plan:
     @property
     def trainings_unshared(self) -> int:
         """Trainings if every cell ran on its own."""
-        return sum(
+        scores = filter(None, map(self.scores_of, self.cells))
+        return sum(len(self.stages[stage].networks) for stage in scores) + sum(
             isinstance(p, Train) for chain in self.chains.values() for stage in chain for p in self.stages[stage].phases
         )
+
+    def scores_of(self, cell: str) -> str | None:
+        """The stage with the scores that chose a cell's training images."""
+        return self.stages[self.chains[cell][-1]].scores
 
     def needed(self, done_stages: Iterable[str], done_cells: Iterable[str]) -> list[str]:
         """Stages still to run, parents first: those that an unfinished cell stands on and that are not stored.
@@ -70,7 +85,7 @@ class Plan:
         done = set(done_stages)
         missing = set()
         for cell in self.cells.keys() - set(done_cells):
-            todo = list(self.chains[cell])
+            todo = [*self.chains[cell], *filter(None, [self.scores_of(cell)])]
             while todo:
                 stage = todo.pop()
                 if stage not in done and stage not in missing:
@@ -90,6 +105,7 @@ class Piece:
     rewind_point: Piece | None = None
     label: str = ""
     """In place of the cell's."""
+    teacher: Piece | None = None
 
 
 def plan(cells: Iterable[Cell]) -> Plan:
@@ -128,26 +144,63 @@ def cut(steps: Iterable[tuple[Phase, str]]) -> Iterator[Piece]:
 
 
 def _piece(run: list[Phase], texts: list[list[str]], trainings: int) -> Piece:
-    point = None
+    point = teacher = None
     for phase in run:
         if isinstance(phase, Rewind) and phase.to > 0:
-            first = Train(until=phase.to)
-            text = list_text([list_text([canonical(describe(first))])])
-            point = Piece((first,), text, label=f"rewind point {phase.to:g}")
-    return Piece(tuple(run), list_text(map(list_text, texts)), trainings, point)
+            point = _training(Train(until=phase.to), f"rewind point {phase.to:g}")
+        if isinstance(phase, Train) and phase.distill and phase.distill.needs_teacher:
+            teacher = _training(Train(), "teacher")
+    return Piece(tuple(run), list_text(map(list_text, texts)), trainings, point, teacher=teacher)
+
+
+def _training(phase: Train, label: str) -> Piece:
+    """A stage that is one training from initialisation."""
+    return Piece((phase,), list_text([list_text([canonical(describe(phase))])]), label=label)
 
 
 def _chain(cell: Cell, pieces: list[Piece], stages: dict[str, Stage]) -> Iterator[str]:
     parent = None
     for piece in pieces:
         point = _add(stages, cell, piece.rewind_point, None, None) if piece.rewind_point else None
-        parent = _add(stages, cell, piece, parent, point)
+        teacher = _add(stages, cell, piece.teacher, None, None) if piece.teacher else None
+        parent = _add(stages, cell, piece, parent, point, teacher)
         yield parent
 
 
-def _add(stages: dict[str, Stage], cell: Cell, piece: Piece, parent: str | None, point: str | None) -> str:
+def _add(
+    stages: dict[str, Stage],
+    cell: Cell,
+    piece: Piece,
+    parent: str | None,
+    point: str | None,
+    teacher: str | None = None,
+) -> str:
     name = name_of_text(object_text(task=cell.task.text, seed=canonical(cell.seed), history=piece.history))
     if name not in stages:
+        scores = _add_scores(stages, cell) if cell.task.diet else None
         label = piece.label or cell.label
-        stages[name] = Stage(name, cell.task, cell.seed, piece.phases, parent, point, piece.trainings_before, label)
+        stages[name] = Stage(
+            name, cell.task, cell.seed, piece.phases, parent, point, piece.trainings_before, label, teacher, scores
+        )
+    return name
+
+
+def scores_name(task: Task) -> str | None:
+    """The stage with the scores that a diet asks for; None if it asks for none."""
+    source = task.diet.source
+    return source and name_of_text(object_text(task=task.whole.text, scores=canonical(source)))
+
+
+def _add_scores(stages: dict[str, Stage], cell: Cell) -> str | None:
+    task, diet, name = cell.task.whole, cell.task.diet, scores_name(cell.task)
+    if name and name not in stages:
+        label, networks = f"{task.name} scores {diet.arm}", ()
+        if diet.epoch:
+            piece = _training(
+                Train(until=diet.epoch / task.recipe.epochs, forgets=diet.kind == "training"), f"network for {label}"
+            )
+            networks = tuple(
+                _add(stages, replace(cell, task=task, seed=seed), piece, None, None) for seed in diet.seeds
+            )
+        stages[name] = Stage(name, task, 0, (), None, None, 0, label, scoring=diet, networks=networks)
     return name

@@ -47,7 +47,8 @@ def cell_of(data: Mapping[str, Any]) -> Cell:
     settings = data["settings"]
     phases = tuple(phase_of(phase) for phase in settings["phases"])
     method, asked = _method(data, phases), settings.get("corruptions", SETS[0])
-    cell = Cell(_task(settings["task"]), method, settings["sparsity"], settings["seed"], asked)
+    measures = tuple(settings.get("measures", ()))
+    cell = Cell(_task(settings["task"]), method, settings["sparsity"], settings["seed"], asked, measures)
     if cell.id != data["cell_id"]:
         raise UsageError(f"the settings in the record of cell {data['cell_id']} are those of cell {cell.id}")
     return cell
@@ -73,7 +74,7 @@ def board_of(cell: Cell) -> Board:
     methods = (cell.method,) if cell.method.is_dense else (parse("dense"), cell.method)
     return Board(
         "rerun", 1, f"rerun of {cell.label}", (cell.task,), methods, (cell.sparsity,), (cell.seed,),
-        corruptions=cell.corruptions,
+        corruptions=cell.corruptions, measures=cell.measures,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import save as safetensors_bytes
 
 from sparsebench import tree
 from sparsebench.files import write_atomic
+from sparsebench.grid.diet import SCORES, on_diet
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.perform import perform
 from sparsebench.grid.plan import Stage
@@ -34,7 +35,7 @@ DENSE_KEYS = "state_dict keys are those of the dense network"
 def run_stage(stage: Stage, store: Store, hardware: Hardware) -> None:
     """Compute a stage and store it; all ranks compute, the first one writes."""
     began = time.perf_counter()
-    data = task_data(stage.task, hardware)
+    data = task_data(stage.task, hardware, store, stage.seed)
     state, reads = begin(stage, store, data, hardware), data.test_reads
     keys = set(state.net.state_dict())
     for phase in stage.phases:
@@ -83,10 +84,10 @@ def circumstances(task: Task, data, hardware: Hardware) -> dict[str, Any]:
     )
 
 
-def task_data(task: Task, hardware: Hardware):
-    """The data module of a task."""
+def task_data(task: Task, hardware: Hardware, store: Store | None = None, seed: int = 0):
+    """The data module of a task; on a diet, with the images that the scores in the store (or the seed) choose."""
     recipe = task.recipe
-    return data_of(
+    data = data_of(
         task.dataset,
         recipe.global_batch,
         recipe.augment,
@@ -95,6 +96,7 @@ def task_data(task: Task, hardware: Hardware):
         hardware.device,
         tuple(sorted(task.subset.items())),
     )
+    return on_diet(task, seed, store, data) if task.diet else data
 
 
 def begin(stage: Stage, store: Store, data, hardware: Hardware) -> State:
@@ -163,6 +165,9 @@ def save(state: State, store: Store) -> None:
         if masks is not None:
             masks.save(folder / f"{kind}.safetensors")
             files.append(f"{kind}.safetensors")
+    if state.scores is not None:
+        write_atomic(folder / SCORES, safetensors_bytes({"scores": state.scores}))
+        files.append(SCORES)
     if stage.keeps_optimizer:
         tree.save(state.optimizer, folder / "optimizer.safetensors")
         files.append("optimizer.safetensors")
@@ -171,6 +176,8 @@ def save(state: State, store: Store) -> None:
         "label": stage.label,
         "parent": stage.parent,
         "rewind_point": stage.rewind_point,
+        **({"teacher": stage.teacher} if stage.teacher else {}),
+        **({"scores": stage.scores} if stage.scores else {}),
         "phases": [describe(phase) for phase in stage.phases],
         "network_arguments": state.arguments,
         "final_digest": state_digest(state.net),

@@ -42,6 +42,8 @@ class State:
     """Share of the learning-rate schedule already behind (after a rewind to a later step)."""
     optimizer: dict[str, Any] | None = None
     """Optimiser state to begin the next training with; None = fresh."""
+    scores: Tensor | None = None
+    """Scores [n] of the training images, counted while training."""
     trainings: int = 0
     report: dict[str, Any] = field(default_factory=dict)
 

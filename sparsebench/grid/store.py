@@ -3,6 +3,7 @@
     stages/<id>/weights.safetensors     the network's plain state_dict
     stages/<id>/masks.safetensors       masks, if it is pruned
     stages/<id>/optimizer.safetensors   a rewind point's optimiser
+    stages/<id>/scores.safetensors      scores of training images, of a stage that makes them
     stages/<id>/stage.json              losses, cost, audit; written last: it makes the stage done
     stages/<id>/checkpoint.ckpt         of a training that is under way
     records/<cell>.json                 one record a finished cell

@@ -7,6 +7,8 @@ import os
 import signal
 import time
 import warnings
+from contextlib import nullcontext
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,24 @@ from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from sparsebench.allocation import LIKE
 from sparsebench.callbacks import DynamicSparsity, LatentSparsity, Pruner, RandomState
 from sparsebench.callbacks.schedules import Cubic
+from sparsebench.data.unbalanced import kept_positions
+from sparsebench.grid.activating import ActivatingPruner
 from sparsebench.grid.epoch_log import EpochLog
+from sparsebench.grid.forgets import ForgettingEvents
 from sparsebench.grid.global_batch_norm import GlobalBatchNorm
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.state import UNTOUCHED, State
 from sparsebench.grid.trackers import stage_tracker
-from sparsebench.grid.watch import AtomicCheckpoints, Checkpoint, GradualPruner, KeepOptimizer, LossCurve
+from sparsebench.grid.watch import (
+    AtomicCheckpoints,
+    Checkpoint,
+    GradualPruner,
+    KeepOptimizer,
+    LossCurve,
+    ValidationCurve,
+)
 from sparsebench.models.classifier import Classifier
+from sparsebench.models.distillation import Distillation
 from sparsebench.models.several_steps import Chunks
 from sparsebench.phases import Dynamic, Gradual, Latent, Scorer, Train
 from sparsebench.protocol import derived_seed
@@ -35,12 +48,19 @@ STEPS_AT_ONCE = 16
 """Optimiser steps of a Lightning step, on one device in 32 bits."""
 
 
-def train(state: State, phase: Train, data, checkpoint: Path, hardware: Hardware) -> None:
+def train(
+    state: State,
+    phase: Train,
+    data,
+    checkpoint: Path,
+    hardware: Hardware,
+    distillation: Distillation | None = None,
+) -> None:
     """Carry out a training: the network, masks and report of the state change."""
-    recipe = state.task.recipe
-    data.seed = derived_seed(state.seed, "order", state.trainings)
-    data.first_epoch = 0
-    per_epoch = data.steps_per_epoch
+    recipe, seen = state.task.recipe, seen_in(phase, data)
+    seen.seed = derived_seed(state.seed, "order", state.trainings)
+    seen.first_epoch = 0
+    per_epoch = seen.steps_per_epoch
     whole = epochs_of(recipe.epochs, phase.epochs)
     behind, end = epochs_of(whole, state.start, least=0), epochs_of(whole, phase.until)
     module = Classifier(
@@ -51,24 +71,34 @@ def train(state: State, phase: Train, data, checkpoint: Path, hardware: Hardware
         constant_rate=phase.rate,
         several=world() == 1 and recipe.precision == "32-true",
         total_steps=(end - behind) * per_epoch,
+        distillation=distillation,
     )
     pruner = make_pruner(state, phase, data)
     curve, optimizer = LossCurve(), KeepOptimizer(state.optimizer)
     callbacks = [curve, RandomState(), optimizer, Checkpoint(checkpoint, hardware.checkpoint_seconds)]
+    validation = ValidationCurve(data.val_dataloader(), recipe.validate_every) if recipe.validate_every else None
+    if validation:
+        callbacks.insert(1, validation)
     if hardware.loggers:
         callbacks.insert(1, EpochLog(stage_tracker(state.stage, hardware), curve, pruner))
     if pruner:
         callbacks.insert(0, pruner)
+    forgets = ForgettingEvents(seen) if phase.forgets else None
+    if forgets:
+        callbacks.insert(0, forgets)
     # Dropout on one rank must not repeat that on another.
     torch.manual_seed(derived_seed(state.seed, "training", state.trainings, *([rank()] if rank() else [])))
     began = time.perf_counter()
-    fit(module, data, end - behind, callbacks, checkpoint, hardware)
+    with nullcontext() if distillation is None else distillation.following(state.net):
+        fit(module, seen, end - behind, callbacks, checkpoint, hardware)
     report = state.report
     report["seconds"] += time.perf_counter() - began
     report["steps"] += (end - behind) * per_epoch
     report["epochs"] += end - behind
-    report["images"] += (end - behind) * per_epoch * min(recipe.global_batch, data.train_size)
+    report["images"] += (end - behind) * per_epoch * min(recipe.global_batch, seen.epoch_images)
     report["losses"] += [loss if isfinite(loss) else None for loss in curve.losses]
+    if validation:
+        report["val_curve"] = report.get("val_curve", []) + validation.top1
     if not all(map(isfinite, curve.losses)):
         state.flag("training loss not finite")
     if state.optimizer:
@@ -76,11 +106,23 @@ def train(state: State, phase: Train, data, checkpoint: Path, hardware: Hardware
     if pruner:
         audit_pruner(state, pruner, phase)
         state.masks = pruner.masks.to("cpu")
+    if forgets:
+        state.scores = forgets.count.scores()
     state.net = module.net.to(hardware.device)
     state.optimizer = optimizer.end
     state.trainings += 1
     state.start = 0.0
     from_leader(lambda: checkpoint.unlink(missing_ok=True))
+
+
+def seen_in(phase: Train, data):
+    """The data with the training images that a training is shown; criteria score on all of them."""
+    if phase.unbalanced is None:
+        return data
+    name = data.name.partition(":")[0]  # of a folder's path no number may depend
+    positions, labels = data.train_positions.numpy(), data.train_labels.numpy()
+    kept = kept_positions(name, data.class_names, positions, labels, phase.unbalanced)
+    return data.restricted(torch.from_numpy(kept))
 
 
 def epochs_of(epochs: int, share: float, least: int = 1) -> int:
@@ -185,7 +227,8 @@ def make_pruner(state: State, phase: Train, data) -> Pruner | None:
             )
         case Gradual(scorer, sparsity, begin, end, interval):
             schedule = Cubic(begin, end, interval or every)
-            return GradualPruner(
+            kind = partial(ActivatingPruner, phase.pruner.ap) if phase.pruner.ap else GradualPruner
+            return kind(
                 f"{scorer.criterion}/{scorer.allocation}", sparsity, schedule=schedule, on="net", seed=seed,
                 invert=scorer.invert, data=lambda: scoring_data(scorer, data, seed), **scorer.arguments,
             )  # fmt: skip

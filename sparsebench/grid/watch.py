@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,7 +15,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from sparsebench import tree
 from sparsebench.callbacks import Pruner
-from sparsebench.grid.state import state_hash
+from sparsebench.grid.state import state_hash, top1
 from sparsebench.masks import Masks
 from sparsebench.ranks import alone, from_leader, gather
 from sparsebench.snapshot import Snapshot, load_optimizer
@@ -76,6 +77,27 @@ class LossCurve(L.Callback):
 
     def load_state_dict(self, state: dict) -> None:
         self.losses = list(state["losses"])
+
+
+class ValidationCurve(L.Callback):
+    """Validation accuracy after every so many epochs, None for those between; nothing else of a training changes.
+
+    Every rank sees its share of the images, and all have the same curve.
+    """
+
+    def __init__(self, batches: Iterable, every: int):
+        self.batches, self.every = batches, every
+        self.top1: list[float | None] = []
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        asked = (len(self.top1) + 1) % self.every == 0
+        self.top1.append(top1(pl_module.net, self.batches) if asked else None)
+
+    def state_dict(self) -> dict:
+        return {"top1": list(self.top1)}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.top1 = list(state["top1"])
 
 
 class KeepOptimizer(L.Callback):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from sparsebench.models.distillation import Distillation
 from sparsebench.models.several_steps import SeveralSteps
 from sparsebench.recipe import Recipe
 
@@ -20,6 +21,7 @@ class Classifier(SeveralSteps):
         schedule_steps: length of the whole schedule; default the number of steps of this fit.
         constant_rate: hold this share of the peak rate instead of following the schedule.
         several: a batch is a list of batches, one step each, of ``total_steps`` in the whole fit.
+        distillation: a teacher to follow; None = the labels alone.
 
     Nothing is logged in the step: each ``self.log`` costs as much as the step of a small network.
     """
@@ -34,20 +36,28 @@ class Classifier(SeveralSteps):
         constant_rate: float | None = None,
         several: bool = False,
         total_steps: int | None = None,
+        distillation: Distillation | None = None,
     ):
         super().__init__(several, total_steps, recipe.clip)
         self.net = net.to(memory_format=torch.channels_last) if recipe.channels_last else net
         self.recipe, self.constant_rate = recipe, constant_rate
         self.first_step, self.schedule_steps = first_step, schedule_steps
+        self.distillation = distillation
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.recipe.channels_last and x.dim() == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
-        return self.net(x)
+        return self.net(self._laid_out(x))
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         x, y = batch
-        return cross_entropy(self(x), y, label_smoothing=self.recipe.label_smoothing)
+        x = self._laid_out(x)
+        logits = self(x)
+        loss = cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
+        return loss if self.distillation is None else self.distillation(loss, logits, x)
+
+    def _laid_out(self, x: Tensor) -> Tensor:
+        if self.recipe.channels_last and x.dim() == 4:
+            return x.contiguous(memory_format=torch.channels_last)
+        return x
 
     def configure_optimizers(self) -> dict:
         optimizer = make_optimizer(self.net, self.recipe)

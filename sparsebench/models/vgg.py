@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sparsebench.models.resnet import he_init
 from sparsebench.registry import network
 
-__all__ = ["vgg8", "vgg11", "vgg16", "vgg19"]
+__all__ = ["vgg8", "vgg11", "vgg16", "vgg16_fan_in", "vgg19"]
 
 
 class VGG(nn.Module):
@@ -80,3 +80,14 @@ def vgg16(input_shape: tuple[int, int, int], num_classes: int, *, width: int = 6
 def vgg19(input_shape: tuple[int, int, int], num_classes: int, *, width: int = 64) -> nn.Module:
     """VGG-19 with batch norm: sixteen convolutions and one Linear (20 M parameters at width 64)."""
     return VGG((2, 2, 4, 4, 4), (1, 2, 4, 8, 8), input_shape, num_classes, width)
+
+
+@network(width="width")
+def vgg16_fan_in(input_shape: tuple[int, int, int], num_classes: int, *, width: int = 64) -> nn.Module:
+    """VGG-16 of open_lth and SynFlow: all weights, the classifier's too, from N(0, 2 / fan_in); four max-pools."""
+    net = VGG((2, 2, 3, 3, 3), (1, 2, 4, 8, 8), input_shape, num_classes, width, final_pool=False)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight)
+    nn.init.zeros_(net.classifier.bias)
+    return net

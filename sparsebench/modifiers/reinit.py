@@ -17,4 +17,7 @@ from sparsebench.registry import modifier
 def reinit(phases: list[Phase]) -> list[Phase]:
     index = last_prune(phases, "reinit")
     shuffles = [phase for phase in phases[index + 1 :] if isinstance(phase, Shuffle)]
-    return [*phases[: index + 1], *shuffles, Reinit(), Train()]
+    last = [phase for phase in phases[index + 1 :] if isinstance(phase, Train)][-1:] or [Train()]
+    # What it learns from stays: a teacher, a part of the images.
+    training = Train(distill=last[0].distill, unbalanced=last[0].unbalanced)
+    return [*phases[: index + 1], *shuffles, Reinit(), training]

@@ -56,7 +56,7 @@ class Curves:
             return []
         with matplotlib.rc_context(RC):
             methods = [m for m in map(evidence.name, self.methods) if any(m in lines[task] for task in tasks)]
-            look, (figure, all_axes) = styles(methods), panels(len(tasks))
+            look, (figure, all_axes) = styles(methods), panels(len(tasks), names=methods)
             columns = all_axes[0].get_subplotspec().get_gridspec().ncols
             for place, (task, axes) in enumerate(zip(tasks, all_axes, strict=True)):
                 levels = sorted({s for line in lines[task].values() for s in line})

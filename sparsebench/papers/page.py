@@ -54,7 +54,13 @@ def markdown(recipe: Recipe, evidence: Evidence, findings: Mapping[str, Finding]
     if figures:
         lines += ["", "## Figures", "", *(f"![{name.removesuffix('.png')}]({name})\n" for name in figures)]
     if recipe.departures or board.notes:
-        lines += ["", "## Departures from the paper", "", *filter(None, (recipe.departures, board.notes)), ""]
+        lines += [
+            "",
+            "## Departures from the paper, and what is to be known of this board",
+            "",
+            *filter(None, (recipe.departures, board.notes)),
+            "",
+        ]
     lines += ["", "## How this was made", "", *made(evidence, recipe)]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
@@ -121,9 +127,17 @@ def as_csv(claims: Sequence[Claim], findings: Mapping[str, Finding]) -> str:
 def _row(text: str, point: Point, published: str, verdict: str) -> str:
     e, unit = point.estimate, f" {point.unit}" if point.unit else ""
     given = f"{point.published}{unit}" if isinstance(point.published, int | float) else point.published or published
-    value = "" if e is None else f"{e.value:.{point.digits}f}{unit}"
-    interval = "" if e is None or e.low is None else f"{e.low:.{point.digits}f} to {e.high:.{point.digits}f}"
+    value = "" if e is None else f"{_fixed(e.value, point.digits)}{unit}"
+    interval = "" if e is None or e.low is None else f"{_fixed(e.low, point.digits)} to {_fixed(e.high, point.digits)}"
     return f"| {text} | {given} | {value} | {interval} | {e.n if e else ''} | {verdict} |"
+
+
+def _fixed(number: float, digits: int) -> str:
+    """
+    >>> _fixed(-0.001, 2), _fixed(-0.01, 2)
+    ('0.00', '-0.01')
+    """
+    return f"{round(number, digits) + 0.0:.{digits}f}"
 
 
 def _digits(number: float | None) -> str:

@@ -60,13 +60,15 @@ def compression(sparsity: float | np.ndarray) -> np.ndarray:
     return -np.log2(1 - np.asarray(sparsity, dtype=float))
 
 
-def panels(count: int, rows: int | None = None, height: float = 2.9) -> tuple[Figure, list[Axes]]:
-    """A figure of ``count`` panels with room for a legend on the right: two wide, from five on three wide."""
+def panels(
+    count: int, rows: int | None = None, height: float = 2.9, names: Sequence[str] = ()
+) -> tuple[Figure, list[Axes]]:
+    """A figure of ``count`` panels, two wide, from five on three wide; on the right room for a legend of ``names``."""
     from matplotlib.figure import Figure
 
     columns = math.ceil(count / rows) if rows else min(count, 2 if count <= 4 else 3)
     rows = rows or math.ceil(count / columns)
-    width, legend = 3.9 * columns, 2.3
+    width, legend = 3.9 * columns, max(2.3, 0.7 + 0.074 * max(map(len, names), default=0))
     figure = Figure(figsize=(width + legend, height * rows + 0.3))
     grid = figure.add_gridspec(
         rows, columns, left=0.62 / (width + legend), right=width / (width + legend), wspace=0.2, hspace=0.36,

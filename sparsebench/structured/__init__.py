@@ -13,19 +13,24 @@ from sparsebench.structured.expand import expand
 from sparsebench.structured.groups import unit_groups, units_left_out
 from sparsebench.structured.products import compose, structured_count
 from sparsebench.structured.scores import unit_scores
-from sparsebench.structured.selection import misses, structured_masks
+from sparsebench.structured.search import Searched, UnitBudget
+from sparsebench.structured.selection import UnitPruning, misses, structured_masks, structured_pruning
 from sparsebench.structured.shrink import shrink, units_of
 from sparsebench.structured.units import Member, UnitGroup
 
 __all__ = [
     "Member",
+    "Searched",
+    "UnitBudget",
     "UnitGroup",
+    "UnitPruning",
     "compose",
     "expand",
     "misses",
     "shrink",
     "structured_count",
     "structured_masks",
+    "structured_pruning",
     "unit_groups",
     "unit_scores",
     "units_left_out",

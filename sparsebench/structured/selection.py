@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from math import floor
 from typing import Any
 
@@ -13,16 +15,28 @@ from torch import Tensor, nn
 from sparsebench.allocation import kept_count
 from sparsebench.errors import UsageError
 from sparsebench.masks import Masks
-from sparsebench.registry import criterion
+from sparsebench.registry import criterion, solver
 from sparsebench.scope import scope_of
-from sparsebench.scoring import Loss
+from sparsebench.scoring import Loss, cross_entropy, on_device
 from sparsebench.selection import NonFiniteScore
 from sparsebench.structured.groups import unit_groups
 from sparsebench.structured.products import WeightCount, compose, kept_units, structured_count, unit_masks
 from sparsebench.structured.scores import Scores, unit_scores
+from sparsebench.structured.search import Searched, UnitBudget
 from sparsebench.structured.shrink import check_outputs, shrunk
 
 ALLOCATIONS = ("global", "uniform")
+
+
+@dataclass(frozen=True)
+class UnitPruning:
+    """Masks in dense coordinates, and how they were come by."""
+
+    masks: Masks
+    passes: int = 1
+    """How often the network, or a part of it, was scored."""
+    found: dict[str, Any] = field(default_factory=dict)
+    """What a search noted of itself."""
 
 
 def structured_masks(
@@ -63,6 +77,29 @@ def structured_masks(
         NonFiniteScore: a score is NaN or infinite and no ``notes`` are given.
         UsageError: unknown criterion or allocation, density out of range or below what one unit in every group keeps.
     """
+    options = {"allocation": allocation, "data": data, "loss": loss, "masks": masks, "seed": seed, "notes": notes}
+    return structured_pruning(model, example, name, density, **options, **arguments).masks
+
+
+def structured_pruning(
+    model: nn.Module,
+    example: Any,
+    name: str,
+    density: float,
+    *,
+    allocation: str | None = None,
+    data: Iterable | None = None,
+    loss: Loss | None = None,
+    masks: Masks | None = None,
+    seed: int = 0,
+    notes: list[str] | None = None,
+    **arguments: Any,
+) -> UnitPruning:
+    """As ``structured_masks``, with how often the network was scored and what a search found on its way.
+
+    A criterion with a ``@solver`` of its name chooses the units itself: ``f(budget, **arguments) -> Searched``, where
+    ``budget.select`` turns scores into units by the same rule.
+    """
     if not 0 < density <= 1:
         raise UsageError(f"density {density} is not in (0, 1]: sparsity must be in [0, 1)")
     traits = criterion.entry(name).traits
@@ -74,14 +111,22 @@ def structured_masks(
     everything = {group.name: torch.ones(group.size, dtype=torch.bool) for group in groups}
     so_far = everything if masks is None else kept_units(model, groups, masks)
     with shrunk(model, groups, so_far) as left:
-        scores = unit_scores(model, left, name, data, loss, seed, **arguments)
-        scores = {n: _finite(s, n, notes) for n, s in scores.items()}
-        priority = _RANKINGS[allocation](scores, traits.get("per_layer", False))
-        count = WeightCount(scope_of(model), left)
-        chosen = unit_masks(model, left, select_units(priority, count, kept_count(density, size), size))
+        count, rank = WeightCount(scope_of(model), left), partial(_RANKINGS[allocation], traits.get("per_layer", False))
+
+        def select(scores: Scores) -> dict[str, Tensor]:
+            return select_units(rank(scores), count, kept_count(density, size), size)
+
+        if name in solver.entries:
+            batches = [] if data is None else on_device(data, next(model.parameters()).device)
+            budget = UnitBudget(model, left, batches, loss or cross_entropy, seed, select, notes)
+            units = solver.get(name)(budget, **arguments)
+        else:
+            scores = unit_scores(model, left, name, data, loss, seed, **arguments)
+            units = Searched(select({n: _finite(s, n, notes) for n, s in scores.items()}), 1)
+        chosen = unit_masks(model, left, units.kept)
     chosen = chosen if masks is None else compose(masks, chosen)
     check_outputs(model, groups, kept_units(model, groups, chosen), example)
-    return chosen
+    return UnitPruning(chosen, units.passes, units.found)
 
 
 def select_units(priority: Scores, count: WeightCount, target: int, size: int) -> dict[str, Tensor]:
@@ -116,14 +161,14 @@ def select_units(priority: Scores, count: WeightCount, target: int, size: int) -
     return dict(zip(names, keep.split([len(p) for p in priority.values()]), strict=True))
 
 
-def _one_ranking(scores: Scores, per_layer: bool) -> Scores:
+def _one_ranking(per_layer: bool, scores: Scores) -> Scores:
     """The scores themselves, or divided by their mean over the group where they depend on the layer's scale."""
     if not per_layer:
         return scores
     return {n: s / s.mean() if s.mean() > 0 else s for n, s in scores.items()}
 
 
-def _same_share(scores: Scores, _) -> Scores:
+def _same_share(_, scores: Scores) -> Scores:
     """Ranks as a share of the group's size: a common threshold keeps the same share of every group."""
     return {n: _shares(s) for n, s in scores.items()}
 

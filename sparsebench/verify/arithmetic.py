@@ -11,6 +11,7 @@ from scipy.special import bdtr
 from sparsebench.corruptions import SETS
 from sparsebench.metrics.bias import bias
 from sparsebench.metrics.robustness import corrupted_accuracy
+from sparsebench.verify import diet
 from sparsebench.verify.report import unequal
 
 Data = Mapping[str, Any]
@@ -28,8 +29,10 @@ def within(data: Data, dense: Data | None) -> Iterator[str]:
     yield from class_counts(data, dense)
     yield from collapse(data)
     yield from corrupted(data)
+    yield from diet.within(data)
     cost, losses = data["cost"], data["curves"]["losses"]
-    yield from unequal("number of losses", len(losses), cost["epochs"], "cost.epochs")
+    epochs = cost["epochs"] - cost.get("teacher_epochs", 0)
+    yield from unequal("number of losses", len(losses), epochs, "cost.epochs, without a teacher's")
     trainings = sum(phase["phase"] == "Train" for phase in data["settings"]["phases"])
     yield from unequal("cost.trainings", cost["trainings"], trainings, "Train phases of the settings")
     if cost["own_epochs"] > cost["epochs"]:
@@ -115,8 +118,8 @@ def collapse(data: Data) -> Iterator[str]:
             yield "collapsed is false, but a loss was not finite"
 
 
-def with_stages(data: Data, reports: Sequence[Data]) -> Iterator[str]:
-    """What does not follow from the reports of the stages of its chain.
+def with_stages(data: Data, reports: Sequence[Data], apart: Sequence[Data] = ()) -> Iterator[str]:
+    """What does not follow from the reports of the stages of its chain, and of teachers apart from it.
 
     Clocks are left out: a damaged stage is computed again, and comes out the same but for them.
     """
@@ -124,9 +127,12 @@ def with_stages(data: Data, reports: Sequence[Data]) -> Iterator[str]:
     losses = [loss for report in reports for loss in report["losses"]]
     if data["curves"]["losses"] != losses:
         yield "curves.losses are not those of the stages, one after the other"
-    work = 6.0 * sum(report.get("macs", dense_macs) * report["images"] for report in reports)
+    work = 6.0 * sum(report.get("macs", dense_macs) * report["images"] for report in [*reports, *apart])
+    work += 2.0 * sum(report.get("teacher_macs", 0) * report["images"] for report in reports)
+    teaching = sum(report["epochs"] for report in apart)
+    yield from unequal("cost.teacher_epochs", cost.get("teacher_epochs", 0), teaching, "the teacher's")
     sums = {
-        "epochs": sum(report["epochs"] for report in reports),
+        "epochs": sum(report["epochs"] for report in reports) + teaching,
         "trainings": sum(bool(report["steps"]) for report in reports),
         "train_flops": work,
         "score_passes": sum(report.get("score_passes", 0) for report in reports),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from sparsebench.diet import Diet
 from sparsebench.phases import Train, describe
 from sparsebench.protocol import canonical
 
@@ -24,6 +25,11 @@ class Link:
     """All phases up to its end, those of the stages before included."""
     parent: str | None
     rewind_point: str | None
+    teacher: str | None = None
+    scores: str | None = None
+    """The stage whose scores chose the training images."""
+    scoring: Mapping[str, Any] | None = None
+    """What the stage scores training images by, in place of phases."""
 
 
 def name_under(protocol: int, value: Any) -> str:
@@ -50,8 +56,27 @@ def chain(data: Mapping[str, Any]) -> list[Link]:
         history = (*(before.history if before else ()), *phases)
         point = [_point(data, phase["to"]).id for phase in phases if phase["phase"] == "Rewind" and phase["to"] > 0]
         name = _stage_name(data, _runs(history))
-        links.append(Link(name, phases, history, before and before.id, point[-1] if point else None))
+        teacher = _training(data, Train()).id if any(map(_follows, phases)) else None
+        point, scores = point[-1] if point else None, scores_name(data)
+        links.append(Link(name, phases, history, before and before.id, point, teacher, scores))
     return links
+
+
+def teachers(data: Mapping[str, Any]) -> list[Link]:
+    """The dense stage, if a training of a cell follows it and the cell's chain does not begin with it."""
+    links = chain(data)
+    asked = {link.teacher for link in links} - {None} - {link.id for link in links}
+    return [_training(data, Train())] if asked else []
+
+
+def _follows(phase: Described) -> bool:
+    """Whether a training has a teacher.
+
+    >>> _follows({"phase": "Train", "distill": {"alpha": 0.9, "beta": 0.0}}), _follows({"phase": "Train"})
+    (True, False)
+    """
+    distill = phase.get("distill")
+    return bool(distill and (distill["alpha"] or distill["beta"]))
 
 
 def rewind_points(data: Mapping[str, Any]) -> list[Link]:
@@ -61,8 +86,45 @@ def rewind_points(data: Mapping[str, Any]) -> list[Link]:
 
 
 def _point(data: Mapping[str, Any], share: float) -> Link:
-    phases = (describe(Train(until=share)),)
-    return Link(_stage_name(data, [phases]), phases, phases, None, None)
+    return _training(data, Train(until=share))
+
+
+def _training(data: Mapping[str, Any], training: Train) -> Link:
+    """The stage that is one training from initialisation."""
+    phases = (describe(training),)
+    return Link(_stage_name(data, [phases]), phases, phases, None, None, scores=scores_name(data))
+
+
+def diet_of(data: Mapping[str, Any]) -> Diet | None:
+    """The part of its training images that a record's task is trained on."""
+    settings = data["settings"]["task"].get("diet")
+    return Diet(**settings) if settings else None
+
+
+def scores_name(data: Mapping[str, Any]) -> str | None:
+    """The stage whose scores choose the training images; None for all of them, or a draw."""
+    diet = diet_of(data)
+    if diet is None or diet.source is None:
+        return None
+    return name_under(data["protocol"], {"task": _whole(data, diet), "scores": diet.source})
+
+
+def scoring(data: Mapping[str, Any]) -> list[Link]:
+    """The networks that score a record's training images, and the stage of their scores."""
+    diet, name = diet_of(data), scores_name(data)
+    if name is None:
+        return []
+    task, networks = _whole(data, diet), []
+    if diet.epoch:
+        phase = Train(until=diet.epoch / task["recipe"]["epochs"], forgets=diet.kind == "training")
+        networks = [_training({**data, "settings": {"task": task, "seed": seed}}, phase) for seed in diet.seeds]
+    source = {**diet.source, "networks": [link.id for link in networks]}
+    return [*networks, Link(name, (), (), None, None, scoring=source)]
+
+
+def _whole(data: Mapping[str, Any], diet: Diet) -> dict[str, Any]:
+    """The settings of the task with all images."""
+    return {key: value for key, value in data["settings"]["task"].items() if key != "diet"} | {"name": diet.of}
 
 
 def _stage_name(data: Mapping[str, Any], runs: Any) -> str:

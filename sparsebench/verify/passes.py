@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsebench.record import CorruptRecord, Record
-from sparsebench.verify import arithmetic, names, records, stages
+from sparsebench.verify import arithmetic, diet, names, records, stages
 from sparsebench.verify.folder import Source, load
 from sparsebench.verify.names import Link
 from sparsebench.verify.report import Report, unequal
@@ -31,6 +31,9 @@ class Verification:
         """By record, the stages that its settings name, where they are to be found in the store."""
         self.said: dict[str, dict[str, Any] | None] = {}
         """By stage, what its ``stage.json`` says; None if that is not what the settings say."""
+
+        self.sound_scores: set[str] = set()
+        """Stages with scores of training images that are as they were written."""
 
     def run(self, measure: bool = False) -> Report:
         self.load_records()
@@ -78,7 +81,7 @@ class Verification:
             return
         if records.is_behind(record.data, self.source):
             self.chains[path] = links
-            for link in (*names.rewind_points(record.data), *links):
+            for link in (*beside(record.data), *links):
                 if link.id not in self.said:
                     self.said[link.id] = self.stage(link)
 
@@ -96,7 +99,9 @@ class Verification:
         yield from arithmetic.within(record.data, dense and dense.data)
         said = [self.said[link.id] for link in self.chains.get(path, ())]
         if said and all(said):
-            yield from arithmetic.with_stages(record.data, said)
+            apart = [self.said[link.id] for link in names.teachers(record.data)]
+            if all(apart):
+                yield from arithmetic.with_stages(record.data, said, apart)
 
     def check_networks(self, measure: bool) -> None:
         """Rules ``digests``, ``masks``, ``weights``, ``nesting`` and ``measure``, chain after chain."""
@@ -105,13 +110,21 @@ class Verification:
         networks, asked = Networks(self.store, self.data_root, self.report), set()
         for path, links in sorted(self.chains.items(), key=lambda item: [link.id for link in item[1]]):
             data = self.finished[path].data
-            for link in (*names.rewind_points(data), *links):
-                if self.said[link.id] and link.id not in asked:
+            for link in (*beside(data), *links):
+                if link.scoring and self.said[link.id] and link.id not in asked:
+                    self.check_scores(link.id, self.said[link.id])
+                elif self.said[link.id] and link.id not in asked:
                     networks.examine(link, data["settings"]["task"], self.said[link.id])
                 asked.add(link.id)
             if links[-1].id in networks.facts:
                 self.check_network(path, links[-1].id, networks, measure)
         self.report.notes += networks.notes()
+
+    def check_scores(self, name: str, said: Mapping[str, Any]) -> None:
+        """Rule ``digests`` of scores of training images."""
+        folder = self.store.stage(name)
+        if self.report.check("digests", name, folder, stages.same_files(folder, said, (stages.SCORES,))):
+            self.sound_scores.add(name)
 
     def check_network(self, path: Path, stage: str, networks: Networks, measure: bool) -> None:
         """A record against the last stage of its chain."""
@@ -119,6 +132,8 @@ class Verification:
 
         data, facts, check = self.finished[path].data, networks.facts[stage], self.report.check
         whole, _ = networks.both(data["settings"]["task"], {})
+        if data.get("diet", {}).get("scores") in self.sound_scores:
+            check("arithmetic", path.stem, path, diet.chosen_anew(data, self.store))
         if check("masks", path.stem, path, counts.layers_from_masks(data["sparsity"], facts, whole)):
             check("weights", path.stem, path, counts.layers_from_weights(data["sparsity"], facts))
         if measure:
@@ -140,4 +155,10 @@ class Verification:
         self.report.stages += 1
         said = self.report.value("chain", name, folder, lambda: stages.read(folder))
         if said is not None and check("chain", name, folder, stages.stands_alone(folder, said, self.store)):
-            check("digests", name, folder, stages.same_files(folder, said))
+            needed = stages.SCORES if said.get("scoring") else stages.WEIGHTS
+            check("digests", name, folder, stages.same_files(folder, said, (needed,)))
+
+
+def beside(data: Mapping[str, Any]) -> list[Link]:
+    """The stages that a record's chain stands on without being made of them."""
+    return [*names.scoring(data), *names.rewind_points(data), *names.teachers(data)]

@@ -15,8 +15,8 @@ from sparsebench.registry import criterion
 from sparsebench.verify.names import Described, Link
 from sparsebench.verify.report import unequal
 
-FILES = WEIGHTS, MASKS, STRUCTURE, OPTIMIZER = tuple(
-    f"{name}.safetensors" for name in ("weights", "masks", "structure", "optimizer")
+FILES = WEIGHTS, MASKS, STRUCTURE, OPTIMIZER, SCORES = tuple(
+    f"{name}.safetensors" for name in ("weights", "masks", "structure", "optimizer", "scores")
 )
 """Every file of tensors that a stage may have."""
 
@@ -43,9 +43,14 @@ def links_up(link: Link, report: Mapping[str, Any], store: Store) -> Iterator[st
     yield from unequal("id", report["id"], link.id, "the folder's name, by the settings of a record")
     yield from unequal("parent", report["parent"], link.parent, why)
     yield from unequal("rewind_point", report["rewind_point"], link.rewind_point, why)
+    yield from unequal("teacher", report.get("teacher"), link.teacher, why)
+    yield from unequal("scores", report.get("scores"), link.scores, why)
+    found, asked = report.get("scoring") or {}, link.scoring or {}
+    if bool(found) != bool(asked) or asked != {key: found.get(key) for key in asked}:
+        yield "scoring is not that of the settings"
     if canonical(report["phases"]) != canonical(list(link.phases)):
         yield "phases are not those of the settings"
-    for name in (link.parent, link.rewind_point):
+    for name in (link.parent, link.rewind_point, link.teacher, link.scores, *found.get("networks", ())):
         if name and not (store.stage(name) / "stage.json").is_file():
             yield f"stage {name}, which it starts from, is missing"
 
@@ -53,7 +58,8 @@ def links_up(link: Link, report: Mapping[str, Any], store: Store) -> Iterator[st
 def stands_alone(folder: Path, report: Mapping[str, Any], store: Store) -> Iterator[str]:
     """Rule ``chain`` of a stage that no record here stands on."""
     yield from unequal("id", report["id"], folder.name, "the folder's name")
-    for name in (report["parent"], report["rewind_point"]):
+    networks = (report.get("scoring") or {}).get("networks", ())
+    for name in (report["parent"], report["rewind_point"], report.get("teacher"), report.get("scores"), *networks):
         if name and not (store.stage(str(name)) / "stage.json").is_file():
             yield f"stage {name}, which it starts from, is missing"
 
@@ -80,7 +86,8 @@ def needed_files(link: Link) -> list[str]:
     ['weights.safetensors', 'optimizer.safetensors']
     """
     point = any(phase["phase"] == "Train" and phase["until"] < 1 for phase in link.phases)
-    return [WEIGHTS, OPTIMIZER] if point else [WEIGHTS]
+    forgets = any(phase.get("forgets") for phase in link.phases)
+    return [WEIGHTS, *([OPTIMIZER] if point else []), *([SCORES] if forgets else [])]
 
 
 def files_of_masks(link: Link, listed: Sequence[str]) -> list[str]:

@@ -30,7 +30,8 @@ def test_the_standard_board_has_every_criterion_regime_and_modifier():
     modifiers = {name for method in methods for name, _ in method.modifiers}
     assert set(criterion.names()) <= criteria | regimes
     assert set(regime.names()) <= regimes
-    assert set(modifier.names()) == modifiers
+    # Other training images for some methods make another board.
+    assert set(modifier.names()) - modifiers == {"unbalanced"}
 
 
 def test_the_robustness_board_asks_for_all_corruptions():

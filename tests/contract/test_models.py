@@ -20,6 +20,8 @@ SMALL = {
     "resnet50": {"width": 4},
     "vgg11": {"width": 8},
     "vgg16": {"width": 8},
+    "vgg16_fan_in": {"width": 8},
+    "wide_resnet": {"depth": 10, "channels": (4, 8, 8, 8)},
 }
 SMALL |= {
     "vgg19": {"width": 8},

@@ -14,7 +14,9 @@ from sparsebench.recipe import Recipe
 from sparsebench.registry import network
 from sparsebench.scope import scope_of
 
-NARROW = {name: {"width": 4} for name in ("resnet18", "resnet50", "resnet56", "vgg11", "vgg16", "vgg19")}
+NARROW = {
+    name: {"width": 4} for name in ("resnet18", "resnet50", "resnet56", "vgg11", "vgg16", "vgg16_fan_in", "vgg19")
+}
 SIZES = {"vit_b16": 32, "vit_small": 16, "vit_tiny": 16}
 """Image sides; 8 where none is given."""
 SLOW = ("vit_b16", "vit_small")

@@ -77,6 +77,18 @@ def test_vgg_has_the_convolutions_of_torchvisions(depth):
     assert convolutions(ours) == convolutions(theirs)
 
 
+def test_vgg16_fan_in_is_that_of_open_lth():
+    """The convolutions of VGG-16, every weight drawn by its fan in, and an average in place of the fifth max-pool."""
+    torch.manual_seed(0)
+    net, usual = build("vgg16_fan_in", CIFAR, 10), build("vgg16", CIFAR, 10)
+    assert [tuple(p.shape) for p in net.parameters()] == [tuple(p.shape) for p in usual.parameters()]
+    for module in (m for m in net.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)):
+        assert module.weight.std().item() == pytest.approx((2 / module.weight[0].numel()) ** 0.5, rel=0.1)
+    assert sum(isinstance(m, torch.nn.MaxPool2d) for m in net.modules()) == 4
+    assert net.features(torch.zeros(1, *CIFAR)).shape == (1, 512, 2, 2)
+    assert not net.classifier.bias.any()
+
+
 def test_vgg8_uses_every_tap_of_its_kernels_on_digits():
     """On a 1x1 map eight of nine taps of a padded kernel would see only zeros."""
     net = build("vgg8", DIGITS, 10)

@@ -11,6 +11,7 @@ from sparsebench.grid.board import Board
 from sparsebench.methods import Method
 from sparsebench.patterns import NM
 from sparsebench.phases import (
+    Activating,
     Dynamic,
     Gradual,
     Latent,
@@ -77,9 +78,9 @@ def phase_text(phase: Phase) -> str:
             until = f" up to {phase.until:g} of the schedule" if phase.until < 1 else ""
             how = "in full" if phase.epochs == 1 and phase.rate is None else f"{phase.epochs:g} x the task's epochs"
             rate = "" if phase.rate is None else f" at {phase.rate:g} x its peak rate"
-            return f"train {how}{rate}{until}" + (f", {_pruner_text(phase.pruner)}" if phase.pruner else "")
+            return f"train {how}{rate}{until}" + "".join(f", {text}" for text in _training_texts(phase))
         case Prune():
-            return f"prune to {sparsity_label(phase.sparsity)} by {_scorer_text(phase.scorer)}"
+            return f"prune to {sparsity_label(phase.sparsity)} by {_scorer_text(phase.scorer)}{_ap_text(phase.ap)}"
         case Rewind():
             return f"rewind to {'the initial state' if phase.to == 0 else f'{phase.to:g} of the dense training'}"
         case Shuffle():
@@ -92,13 +93,25 @@ def phase_text(phase: Phase) -> str:
             return f"begin with a network that is {sparsity_label(phase.sparsity)} smaller ({phase.match})"
 
 
+def _training_texts(phase: Train) -> Iterator[str]:
+    """What a training does besides."""
+    if phase.pruner:
+        yield _pruner_text(phase.pruner)
+    if phase.unbalanced:
+        yield f"on a part of some classes' images ({phase.unbalanced})"
+    if phase.distill:
+        d = phase.distill
+        feature = f", {d.beta:g} x {d.feature}" if d.beta else ""
+        yield f"learning from the dense network ({d.alpha:g} x KL at T = {d.temperature:g}, {d.gamma:g} x CE{feature})"
+
+
 def _pruner_text(pruner: Gradual | Dynamic | Latent) -> str:
     every = f"every {pruner.every} steps" if pruner.every else "every so many steps as the task says"
     target = sparsity_label(pruner.sparsity)
     match pruner:
         case Gradual():
             ramp = f"from {pruner.begin:g} to {pruner.end:g} of it, {every}, along the cubic schedule"
-            return f"pruning to {target} by {_scorer_text(pruner.scorer)} {ramp}"
+            return f"pruning to {target} by {_scorer_text(pruner.scorer)}{_ap_text(pruner.ap)} {ramp}"
         case Dynamic():
             most = "up to " if pruner.rule == "rigl" else ""
             share = f"{most}{pruner.fraction:g} of each layer's kept weights move {every} until {pruner.end:g} of it"
@@ -106,6 +119,18 @@ def _pruner_text(pruner: Gradual | Dynamic | Latent) -> str:
         case Latent():
             given = ", ".join(f"{k}={v!r}" for k, v in pruner.arguments.items())
             return f"{target} sparse by latent weights ({pruner.rule}, {pruner.allocation}; {given}), updated {every}"
+
+
+def _ap_text(ap: Activating | None) -> str:
+    """The part of a pruning that AP does.
+
+    >>> _ap_text(None), _ap_text(Activating(0.02, "positive"))
+    ('', ', of it 2 % of the weights alive by AP (positive, movement)')
+    """
+    if ap is None:
+        return ""
+    what = "all" if ap.whole else f"{100 * ap.q:g} % of the weights alive"
+    return f", of it {what} by AP ({ap.sign}, {ap.score})"
 
 
 def _scorer_text(scorer) -> str:

@@ -100,7 +100,12 @@ def _of_training(phases: Sequence[Phase]) -> Iterator[str]:
         yield "It prunes before training: read it beside its own `+shuffle` before you credit single weights."
 
 
+PARTS_OF_METHODS = ("ap", "kd")
+"""Modifiers that are proposed as methods; the others are controls."""
+
+
 def _of_controls(method: Method) -> Iterator[str]:
-    if method.modifiers:
-        names = " ".join(f"`+{name}`" for name, _ in method.modifiers)
+    controls = [name for name, _ in method.modifiers if name not in PARTS_OF_METHODS]
+    if controls:
+        names = " ".join(f"`+{name}`" for name in controls)
         yield f"With {names} it is a control: read it beside the row without, not as a method of its own."
