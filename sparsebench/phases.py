@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_args
 
 from sparsebench.errors import UsageError
 
+LATER: dict[str, Any] = {"invert": False, "ap": None, "distill": None, "unbalanced": None, "forgets": False}
+"""Fields that were added later, with the values at which they are left out, so that older names of cells stay."""
 
-@dataclass(frozen=True)
-class Scorer:
+
+class _Brief:
+    """Written without the later fields that are not used."""
+
+    def __repr__(self) -> str:
+        shown = ((f.name, getattr(self, f.name)) for f in fields(self))
+        used = (f"{name}={value!r}" for name, value in shown if name not in LATER or value != LATER[name])
+        return f"{type(self).__name__}({', '.join(used)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Scorer(_Brief):
     """A criterion with its arguments and the allocation that turns its scores into masks."""
 
     criterion: str
@@ -34,8 +46,8 @@ class Activating:
     """All of this pruning, however much it is: the criterion had its own pruning before."""
 
 
-@dataclass(frozen=True)
-class Gradual:
+@dataclass(frozen=True, repr=False)
+class Gradual(_Brief):
     """Prune while training, along the cubic schedule (GMP)."""
 
     scorer: Scorer
@@ -85,8 +97,8 @@ class Distill:
         return bool(self.alpha or self.beta)
 
 
-@dataclass(frozen=True)
-class Train:
+@dataclass(frozen=True, repr=False)
+class Train(_Brief):
     """Train from the present position of the schedule to its end (or to ``until``, a share of it).
 
     ``epochs`` scales the task's epochs. ``rate``: None follows the task's learning-rate schedule from the
@@ -105,8 +117,8 @@ class Train:
     """Count how often each training image is forgotten, see ``sparsebench.diet.forgetting``."""
 
 
-@dataclass(frozen=True)
-class Prune:
+@dataclass(frozen=True, repr=False)
+class Prune(_Brief):
     """Mask down to a sparsity by a score of the present network."""
 
     sparsity: float
@@ -150,10 +162,6 @@ class Narrow:
 
 
 Phase = Train | Prune | Rewind | Shuffle | Reinit | Recalibrate | Narrow
-
-
-LATER: dict[str, Any] = {"invert": False, "ap": None, "distill": None, "unbalanced": None, "forgets": False}
-"""Fields that were added later, with the values at which they are left out, so that older names of cells stay."""
 
 
 def describe(phase: Phase) -> dict[str, Any]:

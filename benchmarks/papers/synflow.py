@@ -309,8 +309,8 @@ RECIPE = Recipe(
     departures="Two claims were one at first, that SynFlow neither cuts the network nor empties a layer; once one seed "
     "had shown emptied layers beside the shortcuts of the residual network, and no cut, they were taken apart, and "
     "one-shot-cuts was left to cuts. 45,000 training images, 5,000 are kept for validation. One weight of every layer "
-    "is guarded under global magnitude (the release guards none), so a cut network is told by its flow. SNIP and GraSP see ten "
-    "un-augmented images a class, the release 100 augmented ones drawn at random. Weight decay spares norm "
+    "is guarded under global magnitude (the release guards none), so a cut network is told by its flow. SNIP and GraSP "
+    "see ten un-augmented images a class, the release 100 augmented ones drawn at random. Weight decay spares norm "
     "parameters. Nesterov momentum as in the release. VGG-16 is the release's but for its biases before batch norm "
     "(four max-pools, average, one classifier layer, N(0, 2 / fan_in)); ResNet-18 is the release's (3x3 stem without "
     "max-pool, projection shortcuts, N(0, 2 / fan_out)).",
