@@ -44,39 +44,60 @@ def markdown(recipe: Recipe, evidence: Evidence, findings: Mapping[str, Finding]
         "",
         f"Scale **{evidence.scale}**: {board.title}. {summary(findings)}.",
         "",
-        "| claim | published | measured | 95 % interval | seeds | verdict |",
-        "| --- | --- | --- | --- | --- | --- |",
+        *table([overview(claim, findings[claim.name]) for claim in recipe.claims]),
+        "",
+        "## Claim by claim",
+        "",
     ]
     for claim in recipe.claims:
-        lines += claim_rows(claim, findings[claim.name])
-    lines += ["", "## How each claim was judged", ""]
-    lines += [sentence for claim in recipe.claims for sentence in rule_of(claim, findings[claim.name])]
+        lines += section(claim, findings[claim.name])
     if figures:
-        lines += ["", "## Figures", "", *(f"![{name.removesuffix('.png')}]({name})\n" for name in figures)]
-    if recipe.departures or board.notes:
-        lines += [
-            "",
-            "## Departures from the paper, and what is to be known of this board",
-            "",
-            *filter(None, (recipe.departures, board.notes)),
-            "",
-        ]
-    lines += ["", "## How this was made", "", *made(evidence, recipe)]
+        lines += ["## Figures", "", *(f"![{name.removesuffix('.png')}]({name})\n" for name in figures), ""]
+    known = [*filter(None, (recipe.departures, board.notes))]
+    if known:
+        lines += ["## Departures from the paper, and what is to be known of this board", "", "\n\n".join(known), ""]
+    lines += ["## How this was made", "", *made(evidence, recipe)]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 
-def claim_rows(claim: Claim, finding: Finding) -> list[str]:
-    """A row for the claim and one for each of its points; a claim of one point is one row."""
+HEADER = ["claim", "published", "measured", "95 % interval", "seeds", "verdict"]
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str] = HEADER) -> list[str]:
+    """A pipe table."""
+    return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
+
+
+def overview(claim: Claim, finding: Finding) -> list[str]:
+    """The line of a claim: its one point, or how many of its points hold."""
     verdict = f"**{MARK[finding.verdict]} {finding.verdict.value}**"
     if len(finding.points) == 1:
-        return [_row(f"**{claim.text}**: {finding.points[0].where}", finding.points[0], claim.published, verdict)]
-    head = [f"| **{claim.text}** | {claim.published} |  |  |  | {verdict} |"]
-    return head + [_row(f"· {point.where}", point, "", point.word) for point in finding.points]
+        return [claim.text, *_numbers(finding.points[0], claim.published), verdict]
+    words = Counter(point.word for point in finding.points)
+    apart = ", ".join(f"{words[word]} {word}" for word in ("refuted", "undecided") if words[word])
+    tested = len(finding.points) - words[Verdict.UNTESTABLE.value]
+    held = f"{words['holds']} of {tested} points hold" + (f" ({apart})" if apart else "") if tested else ""
+    numbers = sum(isinstance(point.published, int | float) for point in finding.points)
+    given = claim.published or ("1 number" if numbers == 1 else f"{numbers} numbers" if numbers else "")
+    return [claim.text, given, held, "", "", verdict]
 
 
-def rule_of(claim: Claim, finding: Finding) -> list[str]:
-    note = f" {finding.note[:1].upper()}{finding.note[1:].rstrip('.')}." if finding.note else ""
-    return [f"- **{claim.name}**: {claim.rule.rstrip('.')}. Source: {claim.source.rstrip('.')}.{note}"]
+def section(claim: Claim, finding: Finding) -> list[str]:
+    """Rule, source, remarks and points of a claim."""
+    lines = [f"### {claim.name}", "", f"{claim.text}. {MARK[finding.verdict]} {finding.verdict.value}.", ""]
+    lines += [f"- Rule: {_sentence(claim.rule)}", f"- Source: {_sentence(claim.source)}"]
+    lines += [f"- {_sentence(finding.note)}"] if finding.note else []
+    rows = [[point.where, *_numbers(point, ""), point.word] for point in finding.points]
+    return [*lines, "", *(table(rows, ["where", *HEADER[1:-1], "point"]) if rows else []), ""]
+
+
+def _sentence(text: str) -> str:
+    """With a capital and a full stop.
+
+    >>> _sentence("as before")
+    'As before.'
+    """
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def summary(findings: Mapping[str, Finding]) -> str:
@@ -124,12 +145,14 @@ def as_csv(claims: Sequence[Claim], findings: Mapping[str, Finding]) -> str:
     return out.getvalue()
 
 
-def _row(text: str, point: Point, published: str, verdict: str) -> str:
+def _numbers(point: Point, published: str) -> list[str]:
+    """Published and measured value, interval and seeds."""
     e, unit = point.estimate, f" {point.unit}" if point.unit else ""
     given = f"{point.published}{unit}" if isinstance(point.published, int | float) else point.published or published
-    value = "" if e is None else f"{_fixed(e.value, point.digits)}{unit}"
-    interval = "" if e is None or e.low is None else f"{_fixed(e.low, point.digits)} to {_fixed(e.high, point.digits)}"
-    return f"| {text} | {given} | {value} | {interval} | {e.n if e else ''} | {verdict} |"
+    if e is None:
+        return [given, "", "", ""]
+    interval = "" if e.low is None else f"{_fixed(e.low, point.digits)} to {_fixed(e.high, point.digits)}"
+    return [given, f"{_fixed(e.value, point.digits)}{unit}", interval, str(e.n)]
 
 
 def _fixed(number: float, digits: int) -> str:

@@ -23,9 +23,12 @@ def test_the_page_has_every_part(written):
     text = (written / "smoke.md").read_text(encoding="utf-8")
     assert "| claim | published | measured | 95 % interval | seeds | verdict |" in text
     assert "3 claims: 2 reproduced, 1 not testable here" in text
-    assert "| **Magnitude beats random** | 2 to 3 points |" in text
-    assert "| · 50 % |  | 2.67 points | 1.23 to 4.10 | 3 | holds |" in text
-    assert "| · cifar10-vgg16, magnitude@finetune, 90 % | 93.1 % |  |  |  | not testable here |" in text
+    assert "| Magnitude beats random | 2 to 3 points | 2 of 2 points hold |  |  | **✔ reproduced** |" in text
+    assert "| Accuracy falls with sparsity |  | -1.00 | -1.00 to -1.00 | 3 | **✔ reproduced** |" in text
+    assert "| Accuracies on CIFAR-10 | 1 number |  |  |  | **– not testable here** |" in text
+    assert "- Rule: The paired interval is above 0.\n- Source: Abstract.\n" in text
+    assert "| 50 % |  | 2.67 points | 1.23 to 4.10 | 3 | holds |" in text
+    assert "| cifar10-vgg16, magnitude@finetune, 90 % | 93.1 % |  |  |  | not testable here |" in text
     assert "Needs --scale full: the smoke board has no cifar10-vgg16" in text
     assert "sparsebench reproduce toy --scale smoke" in text
     assert "![smoke-accuracy](smoke-accuracy.png)" in text
