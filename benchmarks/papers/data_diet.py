@@ -123,17 +123,18 @@ def one_selects_worse(e: Evidence) -> Finding:
 
 def reproduction(e: Evidence) -> Finding:
     """Losses against all images, since the network is another one."""
-    if e.scale != "full":
-        raise NotTestable("needs --scale full: the smoke board has no CIFAR-10")
     points = []
     for arm, row in TABLE.items():
         for removed, value in zip(range(10, 70, 10), row, strict=True):
-            found, said = gap(e, arm, None, removed, SHORT), round(value - ALL_IMAGES, 1)
+            where, said = f"{arm}, {removed} % removed", round(value - ALL_IMAGES, 1)
+            if e.scale != "full":
+                points.append(Point(where, None, said, unit="points"))
+                continue
+            found = gap(e, arm, None, removed, SHORT)
             half = found.high - found.value
             near = abs(found.value - said) <= HALF_POINT + half
-            where = f"{arm}, {removed} % removed"
             points.append(Point(where, found, said, near and half <= 2 * HALF_POINT, not near, "points"))
-    return Finding(points)
+    return Finding(points, "" if e.scale == "full" else "needs --scale full: the smoke board has no CIFAR-10")
 
 
 def curves(e: Evidence, panels: list) -> None:
