@@ -5,8 +5,8 @@ at a cost that is sparse throughout; growing by gradient beats growing at random
 stay where they are, and all beat a dense network of the same size.
 
 Published: WRN-22-2 on CIFAR-10 at 80 %, the authors' figure and those of an independent reproduction (Sundar and
-Dwaraknath 2021, arXiv:2103.15767) with its spread. Evidence: the numbers are in issue 7; those of the reproduction
-were read again on its result page, its settings in its configuration files. The authors' figure is only in issue 7.
+Dwaraknath 2021, arXiv:2103.15767) with its spread. Evidence: the numbers are in the project's notes; those of the
+reproduction were read again on its result page, its settings in its configuration files. The authors' figure was not.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def above(a: str, b: str, margin: float = 0.0) -> Callable[[Evidence], Finding]:
     return judge
 
 
-REPRODUCTION = "result page of the reproduction (varun19299.github.io/rigl-reproducibility), as in issue 7"
+REPRODUCTION = "result page of the reproduction (varun19299.github.io/rigl-reproducibility), as in the project's notes"
 SETTING = "WRN-22-2, 80 % sparse, 250 epochs of SGD, rate 0.1, weight decay 5e-4"
 ABOVE_0 = "the 95 % interval of the paired difference lies above 0 at every task and sparsity; refuted where below 0"
 NEAR = f"the 95 % interval of the paired difference lies above -{MARGIN:g} points everywhere; refuted where below that"
@@ -103,7 +103,7 @@ RECIPE = Recipe(
             "Connections that move beat the same number, spread alike, that stay where they are",
             above("rigl", STATIC),
             rule=ABOVE_0,
-            source="abstract; numbers of the reproduction in issue 7",
+            source="abstract; numbers of the reproduction in the project's notes",
             published="1.9 points above static uniform densities (reproduction)",
         ),
         Claim(
@@ -111,7 +111,7 @@ RECIPE = Recipe(
             "Growing by gradient is at least as good as growing at random",
             above("rigl", "set(end=0.75)", MARGIN),
             rule=NEAR,
-            source="main comparison; numbers of the reproduction in issue 7",
+            source="main comparison; numbers of the reproduction in the project's notes",
             published="0.2 points above (reproduction)",
         ),
         Claim(
@@ -119,7 +119,7 @@ RECIPE = Recipe(
             "A sparse network beats a dense one with as many weights",
             above("rigl", "small_dense"),
             rule=ABOVE_0,
-            source="main comparison; numbers of the reproduction in issue 7",
+            source="main comparison; numbers of the reproduction in the project's notes",
             published="2.1 points (reproduction)",
         ),
         Claim(
@@ -127,14 +127,14 @@ RECIPE = Recipe(
             "Training sparse throughout loses little to pruning a dense network gradually",
             above("rigl", "magnitude@gmp", MARGIN),
             rule=NEAR,
-            source="abstract; numbers of the reproduction in issue 7",
+            source="abstract; numbers of the reproduction in the project's notes",
             published="0.1 points below (reproduction)",
         ),
         *published_table(
             "authors-number",
             "RigL with ERK densities on CIFAR-10, by its authors",
             {(WRN, "rigl", 0.8): 93.6},
-            source="the authors' figure as given in issue 7",
+            source="the authors' figure as given in the project's notes",
             setting=SETTING,
         ),
         *published_table(

@@ -5,8 +5,8 @@ have to, and the network is cut. Scores that are conserved from layer to layer, 
 that; synaptic flow is such a score and needs no data. It therefore keeps working at compressions where the others fail.
 
 Published: the authors' released arrays, CIFAR-10, means of three runs, for VGG-16 and ResNet-18 at 10^1, 10^1.5 and
-10^2 fold compression (90, 96.84 and 99 %). Evidence: the numbers are copied in issue 7; protocol and networks were read
-in the authors' repository.
+10^2 fold compression (90, 96.84 and 99 %). Evidence: the numbers are copied from the project's notes;
+protocol and networks were read in the authors' repository.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def layers_left(e: Evidence, panels: list) -> None:
 
 
 SGD = {"epochs": 160, "momentum": 0.9, "nesterov": True, "schedule": "step", "milestones": [0.375, 0.75], "warmup": 0.0}
-ARRAYS = "the authors' released arrays (github.com/ganguli-lab/Synaptic-Flow, Results/data), as in issue 7"
+ARRAYS = "the authors' released arrays (github.com/ganguli-lab/Synaptic-Flow, Results/data), as in the project's notes"
 LEVELS = (0.9, 0.9684, 0.99)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from sparsebench.grid import board as boards
+from sparsebench.papers import recipe as recipes
+from sparsebench.papers.status import verdicts
 from sparsebench.record import load_all
 from sparsebench.report import render
 
@@ -44,6 +46,13 @@ def test_the_readme_repeats_the_page():
     rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `")]
     assert len(rows) >= 9
     assert all(row in page for row in rows)
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_the_readme_says_what_became_of_a_paper(name):
+    page = f"results/papers/{name}/smoke.md"
+    (row,) = [line for line in (ROOT / "README.md").read_text().splitlines() if f"]({page})" in line]
+    assert row.split("|")[-2].strip() == verdicts(ROOT / page.replace(".md", ".csv"))
 
 
 def test_the_dense_networks_have_learned():
