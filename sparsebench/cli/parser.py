@@ -88,6 +88,7 @@ def _reproduce() -> Parser:
     p = Parser(prog="sparsebench reproduce", description="a paper's claims: published beside measured, with a verdict")
     p.add_argument("paper", type=str, nargs="?", help="a paper's name, or a recipe's file (default: list them all)")
     p.add_argument("--scale", type=str, default="smoke", help="smoke (minutes on two cores) or full (the paper's own)")
+    p.add_argument("--instead", type=str, default="", help="OLD=NEW: another data set, such as cifar10=cifar10_jpeg")
     p.add_argument("--render", action="store_true", help="write the page from the records there are; compute nothing")
     _folders(p)
     _computing(p)

@@ -24,9 +24,9 @@ def command(arguments) -> int:
     if arguments.paper is None:
         return listing(results)
     recipe = recipes.load(arguments.paper)
-    board = recipe.board(arguments.scale)
+    board = recipe.board(arguments.scale, arguments.instead)
     if arguments.render:
-        return tell(recipe, arguments.scale, results, "rendered")
+        return tell(recipe, arguments, results, "rendered")
     context, options = context_of(board, arguments)
     began = time.perf_counter()
     result = computed(board, context, arguments, options, results)
@@ -35,7 +35,7 @@ def command(arguments) -> int:
     for note in result.notes:
         print(f"note: {note}", file=sys.stderr)
     work = f"{result.jobs} jobs in {time.perf_counter() - began:.0f} s" if result.jobs else "nothing to do"
-    tell(recipe, arguments.scale, results, work)
+    tell(recipe, arguments, results, work)
     for line in failures(result.failed, {cell.id: cell.label for cell in board.cells}):
         print(line, file=sys.stderr)
     return 1 if result.failed else 0
@@ -54,9 +54,10 @@ def listing(results: Path) -> int:
     return 0
 
 
-def tell(recipe: Recipe, scale: str, results: Path, work: str) -> int:
+def tell(recipe: Recipe, arguments, results: Path, work: str) -> int:
     """Write the page, and print what it says."""
-    evidence = recipe.evidence(scale, results)
+    scale = arguments.scale
+    evidence = recipe.evidence(scale, results, arguments.instead)
     if not evidence.records:
         raise UsageError(
             f"no records of {recipe.name} at scale {scale} in {results / recipe.name}: run it without --render"

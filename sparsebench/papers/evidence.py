@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparsebench.papers.claims import NotTestable
 from sparsebench.papers.estimate import Estimate
+from sparsebench.papers.instead import label
 from sparsebench.stats import paired_difference, spearman
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Evidence:
     scale: str
     board: Board
     records: Iterable[Mapping[str, Any]] = field(repr=False)
+    instead: str = ""
+    """``OLD=NEW`` where another data set than the recipe's was measured."""
     _cells: dict[tuple, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -94,7 +97,12 @@ class Evidence:
         method, by = self.name(method), self.name(by)
         theirs = [{**r, "cell": {**r["cell"], "method": method}} for r in self.records if r["cell"]["method"] == by]
         kept = [r for r in self.records if r["cell"]["method"] != method]
-        return Evidence(self.scale, self.board, [*kept, *theirs])
+        return Evidence(self.scale, self.board, [*kept, *theirs], self.instead)
+
+    @property
+    def stem(self) -> str:
+        """How the names of this evidence's page, table and figures begin."""
+        return self.scale + label(self.instead)
 
     def _planned(self, task: str, name: str, sparsity: float) -> bool:
         mine = [m for m in self.board.methods if m.name == name and task in self.board.limits.get(name, (task,))]

@@ -27,10 +27,10 @@ def write(recipe: Recipe, evidence: Evidence, folder: Path) -> list[Path]:
         The files written, the page first.
     """
     findings = recipe.findings(evidence)
-    drawn = {f.name: f.draw(evidence, folder / f"{evidence.scale}-{f.name}") for f in recipe.figures}
+    drawn = {f.name: f.draw(evidence, folder / f"{evidence.stem}-{f.name}") for f in recipe.figures}
     figures = [paths[0].name for paths in drawn.values() if paths]
-    page = write_atomic(folder / f"{evidence.scale}.md", markdown(recipe, evidence, findings, figures))
-    table = write_atomic(folder / f"{evidence.scale}.csv", as_csv(recipe.claims, findings))
+    page = write_atomic(folder / f"{evidence.stem}.md", markdown(recipe, evidence, findings, figures))
+    table = write_atomic(folder / f"{evidence.stem}.csv", as_csv(recipe.claims, findings))
     return [page, table, *(path for paths in drawn.values() for path in paths)]
 
 
@@ -43,6 +43,10 @@ def markdown(recipe: Recipe, evidence: Evidence, findings: Mapping[str, Finding]
         f"{paper.authors}, {paper.year}, {paper.link}. {paper.says}",
         "",
         f"Scale **{evidence.scale}**: {board.title}. {summary(findings)}.",
+        *(
+            ["", f"**Measured with `{evidence.instead}`**: the second data set in place of the paper's."]
+            * bool(evidence.instead)
+        ),
         "",
         *table([overview(claim, findings[claim.name]) for claim in recipe.claims]),
         "",
@@ -114,6 +118,7 @@ def summary(findings: Mapping[str, Finding]) -> str:
 def made(evidence: Evidence, recipe: Recipe) -> list[str]:
     """The exact commands, how much was computed, with which code and on what."""
     command = f"sparsebench reproduce {recipe.name} --scale {evidence.scale}"
+    command += f" --instead {evidence.instead}" if evidence.instead else ""
     lines = ["```", command, f"{command} --render   # this page again from the records", "```", ""]
     records = list(evidence.records)
     cells = len(evidence.board.cells)

@@ -15,6 +15,7 @@ from sparsebench.errors import UsageError, unknown
 from sparsebench.papers.claims import Claim, Finding, Paper
 from sparsebench.papers.evidence import Evidence
 from sparsebench.papers.figures import Figure
+from sparsebench.papers.instead import renamed, swapped
 from sparsebench.record import CorruptRecord, Record, record_path
 from sparsebench.registry import import_file
 
@@ -42,8 +43,8 @@ class Recipe:
     name: str = field(default="", compare=False)
     """That of its file."""
 
-    def board(self, scale: str) -> Board:
-        """The board of a scale, which bears the recipe's name.
+    def board(self, scale: str, instead: str = "") -> Board:
+        """The board of a scale, which bears the recipe's name; ``instead``: see :mod:`sparsebench.papers.instead`.
 
         Raises:
             UsageError: an unknown scale, or a board that is none.
@@ -53,13 +54,16 @@ class Recipe:
         if scale not in SCALES:
             raise unknown("scale", scale, SCALES, "sparsebench reproduce --help")
         content = {"name": self.name, "version": self.version, **getattr(self, scale)}
-        return from_text(yaml.safe_dump(content), f"recipe {self.name}, {scale}")
+        board = from_text(yaml.safe_dump(content), f"recipe {self.name}, {scale}")
+        return swapped(board, instead) if instead else board
 
-    def evidence(self, scale: str, results: Path) -> Evidence:
+    def evidence(self, scale: str, results: Path, instead: str = "") -> Evidence:
         """The records of a scale, as far as they are there and can be trusted."""
-        board = self.board(scale)
-        paths = [record_path(results, board.name, cell.method.name, cell.id) for cell in board.cells]
-        return Evidence(scale, board, [dict(r.data) for r in map(_trusted, paths) if r])
+        board, found = self.board(scale), []
+        for asked, cell in zip(board.cells, self.board(scale, instead).cells, strict=True):
+            record = _trusted(record_path(results, board.name, cell.method.name, cell.id))
+            found += [renamed(record.data, asked.task.name)] if record else []
+        return Evidence(scale, board, found, instead=instead)
 
     def findings(self, evidence: Evidence) -> dict[str, Finding]:
         """What the evidence says of each claim, by name."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from sparsebench.errors import UsageError
 from sparsebench.papers import Estimate, Evidence, Finding, NotTestable, Point, Verdict
+from sparsebench.record import Record, record_path
 from tests.papers import toy
+from tests.report.conftest import make_record
 
 
 def test_values_come_by_seed_and_under_any_name_of_a_method():
@@ -84,3 +87,30 @@ def test_half_open_estimates_decide_nothing():
     assert not (one.below(1))
     assert not (one.within(2))
     assert Estimate(1.0, 0.5, 2.0, 3).scaled(-1) == Estimate(-1.0, -2.0, -0.5, 3)
+
+
+def test_another_data_set_has_its_own_cells_and_the_judges_find_them(tmp_path):
+    mine, theirs = toy.RECIPE.board("full"), toy.RECIPE.board("full", "cifar10=cifar10_jpeg")
+    assert [task.name for task in theirs.tasks] == ["cifar10-vgg16-cifar10_jpeg"]
+    assert {cell.id for cell in mine.cells}.isdisjoint(cell.id for cell in theirs.cells)
+    for cell, top1 in zip(theirs.cells, (0.94, 0.93), strict=True):
+        record = make_record(cell.task.name, cell.method.name, cell.sparsity, cell.seed, top1)
+        path = record_path(tmp_path, "toy", cell.method.name, cell.id)
+        Record({**record.data, "cell_id": cell.id, "board": "toy"}).save(path)
+    found = toy.RECIPE.evidence("full", tmp_path, "cifar10=cifar10_jpeg")
+    assert found.stem == "full-cifar10_jpeg"
+    assert found.values(task="cifar10-vgg16", method="magnitude", sparsity=0.9) == {0: 0.93}
+    assert toy.RECIPE.evidence("full", tmp_path).records == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("cifar10", "is not OLD=NEW"),
+        ("cifar10=cifr", "unknown dataset 'cifr'"),
+        ("imagenet=digits", "none on imagenet"),
+    ],
+)
+def test_data_sets_that_cannot_be_exchanged_are_refused(asked, said):
+    with pytest.raises(UsageError, match=said):
+        toy.RECIPE.board("full", asked)
