@@ -15,9 +15,18 @@ def of_all(results: Path) -> list[dict[str, str]]:
     rows = []
     for name in recipes.names():
         recipe = recipes.load(name)
-        scales = {scale: verdicts(results / name / f"{scale}.csv") for scale in recipes.SCALES}
+        scales = {scale: of_scale(results / name, scale) for scale in recipes.SCALES}
         rows.append({"name": name, "link": recipe.paper.link, "title": recipe.paper.title, **scales})
     return rows
+
+
+def of_scale(folder: Path, scale: str) -> str:
+    """The verdicts of a scale, and those of it on other data sets."""
+    others = [
+        f"on {path.stem.removeprefix(f'{scale}-')}: {verdicts(path)}" for path in sorted(folder.glob(f"{scale}-*.csv"))
+    ]
+    own = [verdicts(folder / f"{scale}.csv")] if not others or (folder / f"{scale}.csv").is_file() else []
+    return "; ".join([*own, *others])
 
 
 def verdicts(table: Path) -> str:
