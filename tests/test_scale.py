@@ -188,3 +188,55 @@ def test_figures_are_drawn_again_when_a_number_or_a_file_has_changed(folder, boa
     sorted(folder.rglob("*.json"))[-1].unlink()
     report.render(folder, board, memory=memory)
     assert drawings["drawn"] == 3
+
+
+@pytest.fixture
+def report_command(folder, board, tmp_path, monkeypatch, capsys, later):
+    """``sparsebench report`` on these records as a function that returns what it says."""
+    from types import SimpleNamespace
+
+    from sparsebench.cli import report as command
+    from sparsebench.grid import board as boards
+
+    monkeypatch.setattr(boards, "load", lambda name: SimpleNamespace(name=folder.name, info=lambda: dict(board)))
+
+    def said(**changes) -> str:
+        asked = {"board": "quick", "format": None, "no_figures": True, "results": str(folder.parent)}
+        command.command(SimpleNamespace(**asked, store=str(tmp_path / "store"), **changes))
+        return capsys.readouterr().out
+
+    return said
+
+
+def test_a_report_of_what_has_not_changed_is_said_again(folder, report_command, monkeypatch):
+    first = report_command()
+    assert first.splitlines()[0] == str(folder / "leaderboard.md")
+    ranked = Counter()
+    judge = report.standing_of
+    monkeypatch.setattr(report, "standing_of", lambda *a: ranked.update(["ranked"]) or judge(*a))
+    assert report_command() == first
+    assert not ranked
+
+
+def test_a_report_is_made_again_when_a_record_a_file_or_the_width_has_changed(folder, report_command, monkeypatch):
+    first = report_command()
+    page = (folder / "leaderboard.md").read_bytes()
+    (folder / "leaderboard.md").write_text("edited")
+    assert report_command() == first
+    assert (folder / "leaderboard.md").read_bytes() == page
+    monkeypatch.setenv("COLUMNS", "300")
+    assert report_command() != first
+    sorted(folder.rglob("*.json"))[-1].unlink()
+    assert report_command() != first
+    assert (folder / "leaderboard.md").read_bytes() != page
+
+
+def test_a_report_a_second_after_a_record_was_written_is_not_remembered(folder, report_command, monkeypatch):
+    now = max(path.stat().st_mtime_ns for path in folder.rglob("*.json"))
+    monkeypatch.setattr(rows.time, "time_ns", lambda: now + 10**9)
+    report_command()
+    ranked = Counter()
+    judge = report.standing_of
+    monkeypatch.setattr(report, "standing_of", lambda *a: ranked.update(["ranked"]) or judge(*a))
+    report_command()
+    assert ranked["ranked"] == 1

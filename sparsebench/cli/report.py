@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sparsebench.errors import UsageError
 from sparsebench.grid import board as boards
 from sparsebench.grid.store import Store
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 def command(arguments) -> int:
-    import pandas as pd
-
-    from sparsebench.report import formats, read, show
+    from sparsebench.report import again, formats
 
     wanted = formats.wanted(arguments.format)
     board = boards.load(arguments.board)
@@ -24,13 +27,28 @@ def command(arguments) -> int:
         raise UsageError(f"no records below {folder}; make some: sparsebench run {arguments.board}")
     info = board.info() | {"command": f"sparsebench run {arguments.board}"}
     memory = Store(arguments.store).memory_of(folder)
+
+    def report(console: Console) -> list[Path]:
+        return made(folder, info, wanted, not arguments.no_figures, memory, console)
+
+    sys.stdout.write(again.said(folder, info, [wanted, arguments.no_figures], memory, report))
+    return 0
+
+
+def made(
+    folder: Path, info: dict, wanted: tuple[str, ...], figures: bool, memory: Path, console: Console
+) -> list[Path]:
+    """Write the files asked for, and print the tables."""
+    import pandas as pd
+
+    from sparsebench.report import formats, read, show
+
     # Python's own strings: a table of a few thousand short ones is read value by value, where Arrow's are slow.
     with uncollected(), pd.option_context("mode.string_storage", "python"):
         standing = read(folder, info, memory)
-        for path in formats.write(standing, folder, wanted, not arguments.no_figures, memory):
-            print(path)
-        show(folder, info, standing)
-    return 0
+        files = formats.write(standing, folder, wanted, figures, memory)
+        show(folder, info, standing, console)
+    return files
 
 
 @contextmanager

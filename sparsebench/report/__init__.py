@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
     from sparsebench.record import CorruptRecord
     from sparsebench.report.cells import Grid
@@ -37,6 +38,8 @@ class Standing:
     """Rows averaged over the tasks, with the Pareto fronts, see :mod:`sparsebench.report.pareto`."""
     ranks: pd.DataFrame
     """Ranks of the complete methods in every block (task, sparsity, seed)."""
+    seen: str = ""
+    """Hash of the stamps of all record files, where a change of one would change it."""
 
     @cached_property
     def grids(self) -> dict[str, Grid]:
@@ -66,8 +69,8 @@ def read(folder: str | Path, board: Mapping[str, Any], memory: str | Path | None
     """
     from sparsebench.report import rows, table
 
-    found, corrupt = rows.read(folder, memory and Path(memory, "rows.json"))
-    return standing_of(table.frame_of(found), board, folder, corrupt)
+    found = rows.read(folder, memory and Path(memory, "rows.json"))
+    return replace(standing_of(table.frame_of(found.rows), board, folder, found.corrupt), seen=found.seen)
 
 
 def standing_of(
@@ -113,8 +116,10 @@ def render(
     return formats.write(standing or read(folder, board, memory), folder, formats.DEFAULT, figures, memory)
 
 
-def show(folder: str | Path, board: Mapping[str, Any], standing: Standing | None = None) -> None:
+def show(
+    folder: str | Path, board: Mapping[str, Any], standing: Standing | None = None, console: Console | None = None
+) -> None:
     """Print the tables of one board's records in the terminal; arguments as for :func:`render`."""
     from sparsebench.report import terminal
 
-    terminal.show(standing or read(folder, board))
+    terminal.show(standing or read(folder, board), console)

@@ -14,29 +14,36 @@ that which wrote it.
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sparsebench import record as records
 from sparsebench.files import write_atomic
 from sparsebench.record import CorruptRecord, Record, copied
 from sparsebench.report import table
+from sparsebench.report.stamps import files, of_files, settled
 
-FRESH_SECONDS = 3
-"""More than the coarsest file times there are (two seconds)."""
 Row = list[Any]
 """The values of ``table.COLUMNS``."""
 Entry = tuple[list[int], str, Row]
 """The stamp of a file, the cell in it, its row."""
 
 
-def read(folder: str | Path, memory: str | Path | None = None) -> tuple[list[Row], list[CorruptRecord]]:
+class Found(NamedTuple):
+    """What lies below a folder."""
+
+    rows: list[Row]
+    corrupt: list[CorruptRecord]
+    """What could not be trusted."""
+    seen: str
+    """Hash of the stamps of all files; empty where one changed too lately for its stamp to tell the next change."""
+
+
+def read(folder: str | Path, memory: str | Path | None = None) -> Found:
     """The rows of all records below a folder in path order, and what could not be trusted.
 
     A cell that appears twice is kept once, as in :func:`sparsebench.record.load_all`.
@@ -47,13 +54,14 @@ def read(folder: str | Path, memory: str | Path | None = None) -> tuple[list[Row
     known = _recall(memory) if memory else {}
     now, fresh, rows, corrupt = time.time_ns(), {}, [], []
     seen: dict[str, str] = {}
-    for name, stat in files(folder):
+    there = list(files(folder))
+    for name, stat in there:
         entry = known.get(name)
         try:
             if entry is None or entry[0] != stat:
                 record = Record.load(Path(folder, name))
                 entry = (stat, record.data["cell_id"], table.row(record))
-            if max(stat[2:]) < now - FRESH_SECONDS * 10**9:
+            if settled(stat, now):
                 fresh[name] = entry
             first = seen.setdefault(entry[1], name)
             if first is not name:
@@ -65,25 +73,7 @@ def read(folder: str | Path, memory: str | Path | None = None) -> tuple[list[Row
         # A leaderboard can be made from a place where nothing can be remembered.
         with suppress(OSError):
             write_atomic(memory, json.dumps({"code": _code(), "files": fresh}))
-    return rows, corrupt
-
-
-def files(folder: str | Path) -> Iterator[tuple[str, list[int]]]:
-    """The JSON files below a folder in path order, each with its stamp."""
-    found = []
-    for place, _, names in os.walk(folder):
-        below = () if place == str(folder) else Path(place).relative_to(folder).parts
-        found += [(*below, name) for name in names if name.endswith(".json")]
-    for parts in sorted(found):
-        name = os.path.join(*parts)
-        with suppress(FileNotFoundError):
-            yield name, stamp(os.path.join(folder, name))
-
-
-def stamp(path: str | Path) -> list[int]:
-    """What tells a changed file: its size, inode, and times of modification and of change in nanoseconds."""
-    about = os.stat(path)
-    return [about.st_size, about.st_ino, about.st_mtime_ns, about.st_ctime_ns]
+    return Found(rows, corrupt, of_files(there, now))
 
 
 def _recall(memory: str | Path) -> dict[str, Entry]:

@@ -12,14 +12,12 @@ from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
+from sparsebench.report import again
 from sparsebench.report.cells import Cell, Grid, overall_grid, without
 from sparsebench.report.ranking_cells import differences_grid, winners_grid
 
 if TYPE_CHECKING:
     from sparsebench.report import Standing
-
-FILE_WIDTH = 120
-"""Columns where the output goes to a file or a pipe."""
 
 _SPARED = ["95 % interval", "seeds to tell", "collapsed", "cells", "epochs", "training allowed", "p (Holm)", "drop"]
 """Columns that a narrow terminal does without, in this order; the page has them."""
@@ -34,7 +32,7 @@ def show(standing: Standing, console: Console | None = None) -> None:
 
     ``*`` is the best, ``≈`` what is not told from it, ``?`` what so few runs cannot tell.
     """
-    console = console or _console()
+    console = console or again.console()
     if not standing.cells.empty:
         _print(console, overall_grid(standing.summary), standing.board["title"])
         _print(console, differences_grid(standing.differences), "against the baseline, in points of top-1")
@@ -42,11 +40,6 @@ def show(standing: Standing, console: Console | None = None) -> None:
             _print(console, grid, f"{task}: top-1 (%) by sparsity")
         _print(console, winners_grid(standing), "who wins, by training budget")
     console.print(Markdown("\n".join(f"- {sentence}" for sentence in standing.sentences)))
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, FILE_WIDTH))
 
 
 def _print(console: Console, grid: Grid, title: str) -> None:

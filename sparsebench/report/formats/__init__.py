@@ -71,7 +71,13 @@ def write(
     with_figures = figures and "md" in formats
     drawn = pictures.figures(standing, folder, memory and Path(memory, "figures.json")) if with_figures else []
     named = [path.name for path in drawn if path.suffix == ".png"]
-    return [*(path for name in formats for path in WRITERS[name](standing, folder, named)), *drawn]
+    written = []
+    for name in formats:
+        if name in DEFAULT:  # of records, code and figures alone; others read more
+            written += pictures.page(WRITERS[name], standing, folder, named, memory and Path(memory, f"{name}.json"))
+        else:
+            written += WRITERS[name](standing, folder, named)
+    return [*written, *drawn]
 
 
 Writer = Callable[["Standing", Path, list[str]], list[Path]]
