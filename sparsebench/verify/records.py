@@ -12,6 +12,7 @@ from sparsebench.methods import parse
 from sparsebench.phases import describe
 from sparsebench.protocol import PROTOCOL, canonical
 from sparsebench.record import Record
+from sparsebench.registry import example_score
 from sparsebench.verify.folder import Source, load
 from sparsebench.verify.names import cell_name, dense_name
 from sparsebench.verify.report import unequal
@@ -106,18 +107,26 @@ def clean(where: Mapping[str, Any]) -> Iterator[str]:
 
 def agreements(records: Records, source: Source) -> dict[Path, list[str]]:
     """In what a record differs from most others of its board and task: data, and where published task and protocol."""
-    groups: dict[Any, list[Path]] = {}
-    for path, record in records.items():
-        task = canonical(record.data["settings"].get("task")) if source.is_store else record.cell["task"]
-        groups.setdefault((record.data["board"], task), []).append(path)
     found: dict[Path, list[str]] = {}
-    for paths in groups.values():
-        for what, value_of in _SHARED.items():
-            if what == "data_digest" or not source.is_store:
-                values = {path: canonical(value_of(records[path].data)) for path in paths}
-                for path, fault in _odd(what, values):
-                    found.setdefault(path, []).append(fault)
+    for what, value_of in _SHARED.items():
+        if what != "data_digest" and source.is_store:
+            continue
+        groups: dict[Any, dict[Path, Any]] = {}
+        for path, record in records.items():
+            task = canonical(record.data["settings"].get("task")) if source.is_store else record.cell["task"]
+            seed = record.cell["seed"] if what == "data_digest" and drawn_by_seed(record.data) else None
+            groups.setdefault((record.data["board"], task, seed), {})[path] = canonical(value_of(record.data))
+        for values in groups.values():
+            for path, fault in _odd(what, values):
+                found.setdefault(path, []).append(fault)
     return found
+
+
+def drawn_by_seed(data: Mapping[str, Any]) -> bool:
+    """Whether each seed of a task has training images of its own."""
+    diet = (data["settings"].get("task") or {}).get("diet") or {}
+    entry = example_score.entries.get(diet.get("score", ""))
+    return entry is not None and entry.traits.get("of") == "seed"
 
 
 _SHARED = {

@@ -7,16 +7,20 @@ import csv
 import importlib
 import json
 import re
+import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from sparsebench.errors import UsageError
 from sparsebench.methods import parse
 from sparsebench.papers import Claim, Evidence, Finding, Recipe, Verdict, recipe
 from sparsebench.papers.check import same_pages
-from sparsebench.record import load_all
+from sparsebench.record import Record, load_all
+from sparsebench.verify import verify
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "papers"
@@ -178,11 +182,27 @@ def test_the_committed_page_is_what_the_records_give(name):
 def test_committed_records_are_sound_and_complete(name):
     records, corrupt = load_all(RESULTS / name)
     cells = {scale: {cell.id for cell in load(name).board(scale).cells} for scale in recipe.SCALES}
+    with suppress(UsageError):  # recipes without CIFAR-10
+        cells["full"] |= {cell.id for cell in load(name).board("full", "cifar10=cifar10_jpeg").cells}
     found = {record.data["cell_id"] for record in records}
     assert not corrupt
     assert cells["smoke"] <= found
     assert found <= cells["smoke"] | cells["full"], "records of cells that the recipe no longer has"
     assert all(record.ok and record.audit_passed for record in records)
+
+
+@pytest.mark.skipif("data_diet" not in COMMITTED, reason="no committed results yet")
+def test_images_drawn_by_seed_differ_between_seeds_and_others_do_not(tmp_path):
+    assert not failed(RESULTS / "data_diet")
+    folder = shutil.copytree(RESULTS / "data_diet", tmp_path / "data_diet")
+    path = next(path for path in sorted(folder.glob("*/*.json")) if '"digits-mlp-64~el2n@4~0.3"' in path.read_text())
+    record = Record.load(path).data
+    Record({**record, "provenance": {**record["provenance"], "data_digest": "0"}}).save(path)
+    assert failed(folder) == {("provenance", path.stem)}
+
+
+def failed(folder: Path) -> set[tuple[str, str]]:
+    return {(check.rule, check.subject) for check in verify(folder).checks if check.reasons}
 
 
 @pytest.mark.parametrize("name", COMMITTED)
