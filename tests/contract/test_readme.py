@@ -15,6 +15,7 @@ from sparsebench.cli import main
 from sparsebench.cli.parser import parse
 from sparsebench.cli.run import read_methods
 from sparsebench.grid import board as boards
+from sparsebench.papers import recipe as recipes
 
 ROOT = Path(sparsebench.__file__).parent.parent
 PAGES = {page.name: page for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if page.exists()}
@@ -79,7 +80,8 @@ def test_a_command_is_understood(page, command, reader):
     arguments = parse(words)
     methods, _ = read_methods(getattr(arguments, "methods", None))
     if board := getattr(arguments, "board", None):
-        boards.load(board).narrowed(methods, getattr(arguments, "tasks", None))
+        mine = recipes.load(board).board("smoke") if board in recipes.names() else boards.load(board)
+        mine.narrowed(methods, getattr(arguments, "tasks", None))
 
 
 def reduced(command: str) -> list[str]:

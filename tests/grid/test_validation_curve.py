@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -104,7 +105,7 @@ def test_two_ranks_share_the_images_and_have_the_curve_of_one():
     seen = []
 
     def train(rank: int) -> list:
-        copy = initial_net(board_task, 0, (1, 8, 8), 10)
+        copy = deepcopy(net)  # threads share one random state
         curve, batches = ValidationCurve(data.val_dataloader(), 2), data.val_dataloader()
         seen.append(sum(len(y) for _, y in batches))
         for _ in range(3):
