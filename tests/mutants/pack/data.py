@@ -88,7 +88,9 @@ MUTANTS = [
         name="same_order_in_every_epoch",
         file="sparsebench/data/loader.py",
         edits={
-            "epoch_generator(self.seed, self.first_epoch + self.epoch)": "epoch_generator(self.seed, self.first_epoch)"
+            "generator = epoch_generator(self.seed, self.first_epoch + self.epoch)": (
+                "generator = epoch_generator(self.seed, self.first_epoch)"
+            )
         },
         seen="A sampler with a seed of its own is never told which epoch it is (set_epoch of distributed samplers).",
         effect="Every epoch has the same batches and the same crops: runs on several GPUs generalise worse.",
@@ -98,7 +100,7 @@ MUTANTS = [
     Mutant(
         name="another_order_after_a_resume",
         file="sparsebench/data/loader.py",
-        edits={"torch.randperm(n, generator=generator)": "torch.randperm(n)"},
+        edits={"torch.randperm(have, generator=generator)": "torch.randperm(have)"},
         seen="The order comes from the global generator, which is somewhere else after a resume.",
         effect="A resumed training sees some images twice and others never in its first epoch; no run can be repeated.",
         rule=None,
@@ -124,7 +126,7 @@ MUTANTS = [
     Mutant(
         name="each_rank_trains_on_everything",
         file="sparsebench/data/loader.py",
-        edits={"order[i * size : (i + 1) * size][rank::world] for": "order[i * size : (i + 1) * size] for"},
+        edits={"[batch[rank::world] for batch in": "[batch for batch in"},
         seen="No distributed sampler: all processes load the same batches; the global batch is not what is written.",
         effect="N GPUs cost N times as much for the same training, and are reported as N times the batch.",
         rule=None,

@@ -44,7 +44,7 @@ MUTANTS = [
     Mutant(
         name="short_batches_weigh_as_much_as_full_ones",
         file="sparsebench/scoring.py",
-        edits={"        n = _length(batch)": "        n = 1"},
+        edits={"        n = length(batch)": "        n = 1"},
         seen="A mean of batch means where the last batch is shorter.",
         effect="Images of the last batch count several times.",
         rule=None,
