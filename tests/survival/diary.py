@@ -24,14 +24,14 @@ def watch():
     import sparsebench.grid.stages as stages
     from sparsebench.grid.watch import LossCurve
 
-    def train(state, phase, data, checkpoint, hardware, plain=perform.train):
+    def train(state, phase, data, checkpoint, *rest, plain=perform.train):
         global now
         now = state.stage.id
         if (checkpoint.parent / "stage.json").exists():
             note("begin", now, "stored")
         else:
             note("begin", now, "resumed" if checkpoint.exists() else "fresh")
-        plain(state, phase, data, checkpoint, hardware)
+        plain(state, phase, data, checkpoint, *rest)
         note("end", now)
 
     def save(state, store, plain=stages.save):
