@@ -16,10 +16,10 @@ that share (that row is held to the bar), run after every epoch 22 times (shown 
 Measured on two cores of an AMD EPYC virtual machine, one thread, torch 2.15, lightning 2.6.6; medians of the ratios
 within rounds (quartiles). The MLP with the machine to itself, ResNet-20 at a load of 4 to 5:
 
-    MLP (--rows mlp --rounds 21 --mlp-epochs 60)     Lightning 1.13 (1.05 to 1.18), + masks 1.23 (1.11 to 1.38),
-        + loss 1.27 (1.14 to 1.41), + dead neurons every 10th epoch 1.40 (1.25 to 1.53), every epoch 1.80 (1.60 to
-        2.16); the loss by self.log to a CSV file 1.47 (1.39 to 1.61); ordinary Lightning without masks 1.62 (1.50 to
-        1.73)
+    MLP (--rows mlp --rounds 21 --mlp-epochs 60), two runs     Lightning 1.12 (1.05 to 1.22) and 1.06 (1.02 to 1.16),
+        + masks 1.22 (1.05 to 1.36) and 1.16 (1.05 to 1.30), + loss 1.24 (1.10 to 1.39) and 1.28 (1.15 to 1.38), + dead
+        neurons every 10th epoch 1.20 (1.16 to 1.39) and 1.28 (1.16 to 1.48), every epoch 1.81 and 1.85; the loss by
+        self.log to a CSV file 1.46 and 1.41; ordinary Lightning without masks 1.67 and 1.67
     ResNet-20 (--rows resnet20 --rounds 9)           1.00 (0.89 to 1.07)
 """
 
