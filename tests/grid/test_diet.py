@@ -31,6 +31,7 @@ from sparsebench.registry import example_score
 from sparsebench.tasks import from_settings
 from sparsebench.verify import verify
 from tests.grid.conftest import run_inline
+from tests.grid.killing import run_killed
 
 TEXT = """
 name: diet
@@ -280,25 +281,8 @@ def test_networks_are_scored_in_evaluation_mode_and_left_as_they_were(done, tmp_
         run_scoring(stage, store, Hardware())
 
 
-class Killed(BaseException):
-    """Stands for kill -9: nothing below catches it."""
-
-
 def test_killed_and_resumed_equals_uninterrupted(done, tmp_path, monkeypatch):
-    original, kills = training.Checkpoint.on_train_epoch_end, 0
-
-    def save_and_die(self, trainer, module):
-        original(self, trainer, module)
-        if trainer.current_epoch + 1 < trainer.max_epochs:
-            raise Killed
-
-    monkeypatch.setattr(training.Checkpoint, "on_train_epoch_end", save_and_die)
-    for _ in range(60):
-        try:
-            run_inline(SMALL, tmp_path / "killed", checkpoint_seconds=0.0)
-            break
-        except Killed:
-            kills += 1
+    _, kills = run_killed(SMALL, tmp_path / "killed", monkeypatch, 60)
     assert kills > 10
     one, two = Store(done), Store(tmp_path / "killed")
     for stage in plan(SMALL.cells).stages:

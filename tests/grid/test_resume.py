@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-import sparsebench.grid.training as training
 from sparsebench.criteria import is_structured
 from sparsebench.grid.plan import plan
 from sparsebench.grid.store import Store
 from sparsebench.methods import parse
 from sparsebench.registry import criterion, regime
 from tests.grid.conftest import MLP, RESNET, run_inline, tiny_board
-
-
-class Killed(BaseException):
-    """Stands for kill -9: nothing below catches it."""
+from tests.grid.killing import run_killed
 
 
 def every_regime() -> list[str]:
@@ -33,21 +29,7 @@ def test_killed_at_every_epoch_end_equals_uninterrupted(method, task, tmp_path, 
     whole = run_inline(board, tmp_path / "whole")
     assert not whole.failed
 
-    original = training.Checkpoint.on_train_epoch_end
-
-    def save_and_die(self, trainer, module):
-        original(self, trainer, module)
-        if trainer.current_epoch + 1 < trainer.max_epochs:
-            raise Killed
-
-    monkeypatch.setattr(training.Checkpoint, "on_train_epoch_end", save_and_die)
-    kills = 0
-    for _ in range(40):
-        try:
-            resumed = run_inline(board, tmp_path / "killed", checkpoint_seconds=0.0)
-            break
-        except Killed:
-            kills += 1
+    resumed, kills = run_killed(board, tmp_path / "killed", monkeypatch, 40)
     assert kills >= 2, "no training was interrupted"
     one, two = Store(tmp_path / "whole"), Store(tmp_path / "killed")
     for stage in plan(board.cells).stages:

@@ -20,6 +20,7 @@ from sparsebench.protocol import canonical
 from sparsebench.scoring import untouched
 from sparsebench.tasks import from_settings, task
 from tests.grid.conftest import MLP, RESNET, run_inline, tiny_board
+from tests.grid.killing import run_killed
 from tests.ranks import as_ranks
 
 
@@ -27,28 +28,11 @@ def watched(text: str, every: int = 1) -> str:
     return text.replace("epochs: 3", f"epochs: 3, validate_every: {every}")
 
 
-class Killed(BaseException):
-    """Stands for kill -9."""
-
-
 @pytest.mark.parametrize(("method", "text"), [("magnitude@imp(rewind=0.34)", MLP), ("snip@init", RESNET)])
 def test_killed_and_resumed_has_the_curve_of_an_uninterrupted_run(method, text, tmp_path, monkeypatch):
     board = tiny_board(method, task=watched(text))
     whole = run_inline(board, tmp_path / "whole")
-    original = training.Checkpoint.on_train_epoch_end
-
-    def save_and_die(self, trainer, module):
-        original(self, trainer, module)
-        if trainer.current_epoch + 1 < trainer.max_epochs:
-            raise Killed
-
-    monkeypatch.setattr(training.Checkpoint, "on_train_epoch_end", save_and_die)
-    for _ in range(20):
-        try:
-            resumed = run_inline(board, tmp_path / "killed", checkpoint_seconds=0.0)
-            break
-        except Killed:
-            pass
+    resumed, _ = run_killed(board, tmp_path / "killed", monkeypatch, 20)
     for cell in board.cells:
         one, two = (result.records[cell.id].data for result in (whole, resumed))
         assert one["curves"] == two["curves"]

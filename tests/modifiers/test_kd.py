@@ -25,6 +25,7 @@ from sparsebench.recipe import Recipe
 from sparsebench.snapshot import state_digest
 from sparsebench.verify import verify
 from tests.grid.conftest import MLP, RESNET, run_inline, tiny_board
+from tests.grid.killing import run_killed
 from tests.grid.tampering import failed
 
 SP = "magnitude@finetune+kd(alpha=0.0,feature='sp',beta=10.0)"
@@ -239,29 +240,12 @@ def test_the_teacher_stays_as_it_was(tmp_path, monkeypatch):
     assert not any(module.training or module._forward_hooks for module in teacher.modules())
 
 
-class Killed(BaseException):
-    """Stands for kill -9: nothing below catches it."""
-
-
 @pytest.mark.parametrize(("method", "task"), [("magnitude@gmp+kd+unbalanced", MLP), (AT, RESNET)])
 def test_killed_and_resumed_equals_uninterrupted(method, task, tmp_path, monkeypatch):
     board = tiny_board(method, task=task.replace("epochs: 3", "epochs: 2"))
     board = replace(board, methods=tuple(parse(m.name, {"finetune": {"epochs": 1.0}}) for m in board.methods))
     assert not run_inline(board, tmp_path / "whole").failed
-    original, kills = training.Checkpoint.on_train_epoch_end, 0
-
-    def save_and_die(self, trainer, module):
-        original(self, trainer, module)
-        if trainer.current_epoch + 1 < trainer.max_epochs:
-            raise Killed
-
-    monkeypatch.setattr(training.Checkpoint, "on_train_epoch_end", save_and_die)
-    for _ in range(6):
-        try:
-            run_inline(board, tmp_path / "killed", checkpoint_seconds=0.0)
-            break
-        except Killed:
-            kills += 1
+    _, kills = run_killed(board, tmp_path / "killed", monkeypatch, 6)
     assert kills == 2
     one, two = Store(tmp_path / "whole"), Store(tmp_path / "killed")
     for stage in plan(board.cells).stages:

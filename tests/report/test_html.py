@@ -155,7 +155,7 @@ def test_nothing_is_fetched(page):
     assert re.findall(r"https?://\S+", code) == ["http://www.w3.org/2000/svg',"]
     calls = "fetch|XMLHttpRequest|WebSocket|import|innerHTML|outerHTML|insertAdjacentHTML|eval"
     assert not re.search(rf"\b({calls})\b\s*[(=]", code)
-    style = document._read("page.css")
+    style = document.read("html", "page.css")
     assert "@import" not in style
     assert "url(" not in style
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from collections.abc import Iterable
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
@@ -25,14 +26,19 @@ PLAIN = 1_000_000
 
 def document(payload: dict[str, Any], title: str) -> str:
     """The page of a payload."""
-    script = "(() => {\n'use strict';\n" + "\n".join(_read(f"{name}.js") for name in SCRIPTS) + "\n})();\n"
-    style = _read("page.css")
+    code = [read("html", f"{name}.js") for name in SCRIPTS]
+    return assembled(read("html", "page.html"), code, read("html", "page.css"), payload, title)
+
+
+def assembled(template: str, code: Iterable[str], style: str, payload: dict[str, Any], title: str) -> str:
+    """One file of a template, scripts that share a scope, a style sheet and the data."""
+    script = "(() => {\n'use strict';\n" + "\n".join(code) + "\n})();\n"
     rules = {
         "default-src": "'none'", "script-src": _allow(script), "style-src": _allow(style), "img-src": "data:",
         "base-uri": "'none'", "form-action": "'none'",
     }  # fmt: skip
     kind, data = embedded(payload)
-    return Template(_read("page.html")).substitute(
+    return Template(template).substitute(
         policy="; ".join(f"{name} {value}" for name, value in rules.items()),
         title=escape(title),
         style=style,
@@ -40,6 +46,11 @@ def document(payload: dict[str, Any], title: str) -> str:
         data=data,
         script=script,
     )
+
+
+def read(page: str, name: str) -> str:
+    """A file of a page's folder, ``sparsebench/report/<page>/page``."""
+    return files(f"sparsebench.report.{page}").joinpath("page", name).read_text(encoding="utf-8")
 
 
 def embedded(payload: dict[str, Any]) -> tuple[str, str]:
@@ -56,10 +67,6 @@ def embedded(payload: dict[str, Any]) -> tuple[str, str]:
     if len(text) <= PLAIN:
         return "application/json", text
     return "application/gzip", base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
-
-
-def _read(name: str) -> str:
-    return files("sparsebench.report.html").joinpath("page", name).read_text(encoding="utf-8")
 
 
 def _allow(source: str) -> str:
