@@ -134,7 +134,7 @@ class Pruner(L.Callback):
         self._upkeep.mask_optimizer_state(trainer.optimizers)
         self._plan = self.plan(total_steps(trainer, pl_module))
         self._update_if_due(trainer, pl_module)
-        self._upkeep.attach(trainer.optimizers)
+        self._upkeep.attach(trainer.optimizers, gradients_are_masked=like_automatic(pl_module))
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Another callback may have brought in weights or optimiser state of a denser network.

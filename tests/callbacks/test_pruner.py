@@ -69,6 +69,25 @@ def test_zero_after_every_step(fit, make_module, optimizer, settings, schedule):
     assert sparsities == sorted(sparsities)
 
 
+class Reviver(L.Callback):
+    """Another's callback that writes into pruned weights in the middle of the first epoch."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, index):
+        if trainer.current_epoch == 0 and index == 2:
+            with torch.no_grad():
+                pl_module.body[0].weight.add_(1.0)
+
+
+def test_weights_that_another_revives_are_counted_and_masked_again(fit, make_module):
+    for epochs in (1, 2):
+        pruner = Pruner("magnitude", 0.9)
+        module = fit(pruner, Reviver(), module=make_module(), max_epochs=epochs)
+        # Weight decay took the weights into their momentum.
+        pruned = ~pruner.masks["body.0.weight"]
+        assert pruner.leaked == 2 * int(pruned.sum())
+    assert (module.body[0].weight[pruned] == 0).all()
+
+
 class Manual(L.LightningModule):
     """Two optimisers, several steps of each in one training_step, clipping by hand."""
 

@@ -38,8 +38,8 @@ MUTANTS = [
         name="masked_only_in_the_optimisers_one_thought_of",
         file="callbacks/upkeep.py",
         edits={
-            "        self._handles = [o.register_step_post_hook(lambda *_: self.mask_weights()) for o in optimizers]": (
-                "        self._handles = []"
+            "        hooked = [o for o in optimizers if not (gradients_are_masked and type(o) in LEAVE_ZERO)]": (
+                "        hooked = []"
             )
         },
         seen="Masks are applied once, or by a wrapper that a loop goes around, and the optimiser's own step trains "
