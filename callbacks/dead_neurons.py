@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import lightning as L
@@ -72,7 +71,7 @@ class DeadNeurons(L.Callback):
         target = self._target(pl_module)
         masks = self.fixed_masks or current_masks(trainer, self.on) or zero_masks(target)
         batches = (trainer.precision_plugin.convert_input(batch) for batch in self.probe)
-        rates = asdict(dead_neuron_rates(target, batches, masks, self._reach))
+        rates = dead_neuron_rates(target, batches, masks, self._reach).as_dict()
         self.history.append({"epoch": trainer.current_epoch, "global_step": trainer.global_step, **rates})
         tell(trainer, {f"dead/{name}": rates[name] for name in LOGGED if rates[name] is not None})
 

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -73,7 +73,7 @@ class Tracker:
     def write(self) -> None:
         """Hand over what was held back."""
         rows, self._rows = self._rows, []
-        self._each(lambda logger: [logger.log_metrics(metrics, step) for metrics, step in rows])
+        self._each(lambda logger: log_rows(logger, rows))
         self._written = time.monotonic()
 
     def close(self, final: Mapping[str, Any] | None = None) -> None:
@@ -82,8 +82,7 @@ class Tracker:
         rows, self._rows = self._rows, []
 
         def end(logger: Any) -> None:
-            for metrics, step in rows:
-                logger.log_metrics(metrics, step)
+            log_rows(logger, rows)
             describe(logger, self.config, numbers)
             logger.finalize("success")
             if type(logger).__name__ == "WandbLogger":
@@ -105,6 +104,19 @@ class Tracker:
                     _out_of_order.add(name)
                     said = " ".join(str(error).split())[:200]
                     print(f"logger {name} left out from here on: {type(error).__name__}: {said}", file=sys.stderr)
+
+
+def log_rows(logger: Any, rows: Iterable[tuple[Mapping[str, float], int]]) -> None:
+    """Values and the epochs they are of; TensorBoard gets an event an epoch: half the time of one a value."""
+    if type(logger).__name__ != "TensorBoardLogger":
+        for metrics, step in rows:
+            logger.log_metrics(dict(metrics), step)
+        return
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    for metrics, step in rows:
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]
+        logger.experiment.file_writer.add_summary(Summary(value=values), step)
 
 
 def describe(logger: Any, config: Mapping[str, Any], numbers: Mapping[str, float]) -> None:

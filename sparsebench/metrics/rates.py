@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,10 @@ class DeadNeuronRates(Rates):
 
     examples: int = 0
     sites: Mapping[str, Rates] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """All values, those of sites as mappings, too."""
+        return {**vars(self), "sites": {name: dict(vars(rates)) for name, rates in (self.sites or {}).items()}}
 
 
 def relu_rates(tallies: Sequence[Tally]) -> dict[str, float | int | None]:

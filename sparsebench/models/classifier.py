@@ -51,7 +51,7 @@ class Classifier(SeveralSteps):
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         x, y = batch
         x = self._laid_out(x)
-        logits = self(x)
+        logits = self.net(x)
         loss = cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
         return loss if self.distillation is None else self.distillation(loss, logits, x)
 

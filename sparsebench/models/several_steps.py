@@ -46,13 +46,13 @@ class SeveralSteps(L.LightningModule):
         return batch if _there(batch, device) else super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def _steps(self, batches: list) -> dict[str, Tensor]:
-        optimizer, schedule = self.optimizers(), self.lr_schedulers()
+        trainer, optimizer, schedule = self.trainer, self.optimizers(), self.lr_schedulers()
         before, after = (self._hooks(name) for name in ("on_before_optimizer_step", "on_train_batch_end"))
         parameters = [p for group in optimizer.optimizer.param_groups for p in group["params"]]
         for number, batch in enumerate(batches):
             for parameter in parameters:  # what zero_grad does, without its accounting
                 parameter.grad = None
-            outputs = {"loss": self._step(batch, optimizer.optimizer, before)}
+            outputs = {"loss": self._step(trainer, batch, optimizer.optimizer, before)}
             # Lightning counts by these what it calls steps.
             optimizer._on_before_step()
             optimizer._on_after_step()
@@ -60,14 +60,14 @@ class SeveralSteps(L.LightningModule):
                 schedule.step()
             if number + 1 < len(batches):  # of the last one Lightning tells them
                 for hook in after:
-                    hook(self.trainer, self, outputs, batch, number)
+                    hook(trainer, self, outputs, batch, number)
         return outputs
 
-    def _step(self, batch: Any, optimizer: Optimizer, before: list) -> Tensor:
+    def _step(self, trainer: L.Trainer, batch: Any, optimizer: Optimizer, before: list) -> Tensor:
         loss = self.loss(batch)
         loss.backward()
         for hook in before:
-            hook(self.trainer, self, optimizer)
+            hook(trainer, self, optimizer)
         if self.clip is not None:
             self.clip_gradients(optimizer, self.clip, "norm")
         optimizer.step()
