@@ -13,11 +13,11 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
-from importlib.metadata import entry_points
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -88,7 +88,7 @@ class Registry:
     @cached_property
     def _installed(self) -> dict[str, Entry]:
         found = dict(self._shipped)
-        points = entry_points(group=self.group) if self.group else ()
+        points = entry_points(self.group) if self.group else ()
         for point in {point.module: point for point in points}.values():
             try:
                 spec = importlib.util.find_spec(point.module)
@@ -137,6 +137,17 @@ class Registry:
         _add({name: e for name, e in self.entries.items() if e.path != path}, entries)
         self._added |= {entry.name: entry for entry in entries}
         return [entry.name for entry in entries]
+
+
+def entry_points(group: str) -> Iterable[metadata.EntryPoint]:
+    """Those of a group."""
+    return _all_entry_points().select(group=group)
+
+
+@cache
+def _all_entry_points() -> metadata.EntryPoints:
+    """Of all groups: the folders of installed packages are searched once, not for every registry."""
+    return metadata.entry_points()
 
 
 def _add(found: dict[str, Entry], entries: list[Entry]) -> None:

@@ -16,6 +16,8 @@ from sparsebench.grid.store import Store
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from sparsebench.report.stamps import Listing
+
 
 def command(arguments) -> int:
     from sparsebench.report import again, formats
@@ -28,27 +30,20 @@ def command(arguments) -> int:
     info = board.info() | {"command": f"sparsebench run {arguments.board}"}
     memory = Store(arguments.store).memory_of(folder)
 
-    def report(console: Console) -> list[Path]:
-        return made(folder, info, wanted, not arguments.no_figures, memory, console)
+    def report(there: Listing, console: Console) -> list[Path]:
+        import pandas as pd
+
+        from sparsebench.report import read, show
+
+        # Python's own strings: a table of a few thousand short ones is read value by value, where Arrow's are slow.
+        with uncollected(), pd.option_context("mode.string_storage", "python"):
+            standing = read(folder, info, memory, there)
+            files = formats.write(standing, folder, wanted, not arguments.no_figures, memory)
+            show(folder, info, standing, console)
+        return files
 
     sys.stdout.write(again.said(folder, info, [wanted, arguments.no_figures], memory, report))
     return 0
-
-
-def made(
-    folder: Path, info: dict, wanted: tuple[str, ...], figures: bool, memory: Path, console: Console
-) -> list[Path]:
-    """Write the files asked for, and print the tables."""
-    import pandas as pd
-
-    from sparsebench.report import formats, read, show
-
-    # Python's own strings: a table of a few thousand short ones is read value by value, where Arrow's are slow.
-    with uncollected(), pd.option_context("mode.string_storage", "python"):
-        standing = read(folder, info, memory)
-        files = formats.write(standing, folder, wanted, figures, memory)
-        show(folder, info, standing, console)
-    return files
 
 
 @contextmanager

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from sparsebench.record import CorruptRecord
     from sparsebench.report.cells import Grid
+    from sparsebench.report.stamps import Listing
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ class Standing:
         return [step for step in ladder(self.board) if step["name"] in present]
 
 
-def read(folder: str | Path, board: Mapping[str, Any], memory: str | Path | None = None) -> Standing:
+def read(
+    folder: str | Path, board: Mapping[str, Any], memory: str | Path | None = None, there: Listing | None = None
+) -> Standing:
     """The standing that a board's records give.
 
     Args:
@@ -66,10 +69,11 @@ def read(folder: str | Path, board: Mapping[str, Any], memory: str | Path | None
             ``command``, the command that makes the records.
         memory: a folder in which this machine remembers what it has read and drawn, see ``rows`` and ``drawn``;
             None reads and draws everything.
+        there: the files below the folder, if they have been listed already.
     """
     from sparsebench.report import rows, table
 
-    found = rows.read(folder, memory and Path(memory, "rows.json"))
+    found = rows.read(folder, memory and Path(memory, "rows.json"), there)
     return replace(standing_of(table.frame_of(found.rows), board, folder, found.corrupt), seen=found.seen)
 
 

@@ -96,10 +96,13 @@ def between(low: float | None, high: float | None, spec: str = ".1f") -> str:
     return NONE if missing(low) else f"{low:{spec}} … {high:{spec}}"
 
 
+_SHOWN = ["method", "sparsity", "rank", "state", "top1", "top1_half", "seeds", "collapsed", "mark"]
+
+
 def task_grid(table: pd.DataFrame, task: str) -> Grid:
     """Top-1 accuracy (%) of one task, methods by sparsities, best mean rank first, unranked below."""
     by_method: dict[str, dict[float, dict[str, Any]]] = {}
-    for row in records(table[(table["task"] == task) & (table["method"] != DENSE)]):
+    for row in records(table[(table["task"] == task) & (table["method"] != DENSE)], _SHOWN):
         by_method.setdefault(row["method"], {})[row["sparsity"]] = row
     sparsities = sorted({sparsity for rows in by_method.values() for sparsity in rows})
 
@@ -138,6 +141,12 @@ LEGEND = {
 }
 
 
+_DETAILS = [
+    *_SHOWN, "achieved", "speedup", "epochs", "dead_static", "dead_dynamic_alive", "nll", "ece", "worst_class",
+    "corrupted", "cev_s1", "sde_s1", "front_sparsity", "front_speedup", "front_cost", "audit_failed",
+]  # fmt: skip
+
+
 def detail_grid(table: pd.DataFrame, task: str) -> Grid:
     """Everything that is known of one task: a row per sparsity and method."""
     header = [
@@ -145,7 +154,7 @@ def detail_grid(table: pd.DataFrame, task: str) -> Grid:
         "dead dynamic", "NLL", "ECE", "worst class", "corrupted", "CEV", "SDE", "fronts", "collapsed", "audit",
     ]  # fmt: skip
     rows = []
-    for row in records(table[table["task"] == task]):
+    for row in records(table[table["task"] == task], _DETAILS):
         texts = [
             sparsity_label(row["sparsity"]),
             plus_minus(row["top1"], row["top1_half"]),

@@ -25,8 +25,10 @@ from sparsebench import record as records
 from sparsebench.files import write_atomic
 from sparsebench.record import CorruptRecord, Record, copied
 from sparsebench.report import table
-from sparsebench.report.stamps import files, of_files, settled
+from sparsebench.report.stamps import Listing, files, of_files, settled
 
+SPARED = 100
+"""The memory is written anew once more than one row in so many is new: to write it takes as long as to read those."""
 Row = list[Any]
 """The values of ``table.COLUMNS``."""
 Entry = tuple[list[int], str, Row]
@@ -43,18 +45,19 @@ class Found(NamedTuple):
     """Hash of the stamps of all files; empty where one changed too lately for its stamp to tell the next change."""
 
 
-def read(folder: str | Path, memory: str | Path | None = None) -> Found:
+def read(folder: str | Path, memory: str | Path | None = None, there: Listing | None = None) -> Found:
     """The rows of all records below a folder in path order, and what could not be trusted.
 
     A cell that appears twice is kept once, as in :func:`sparsebench.record.load_all`.
 
     Args:
         memory: a file of this machine that remembers rows; None reads and verifies every record.
+        there: the files below the folder, if they have been listed already.
     """
     known = _recall(memory) if memory else {}
     now, fresh, rows, corrupt = time.time_ns(), {}, [], []
     seen: dict[str, str] = {}
-    there = list(files(folder))
+    there = list(files(folder)) if there is None else there
     for name, stat in there:
         entry = known.get(name)
         try:
@@ -69,7 +72,8 @@ def read(folder: str | Path, memory: str | Path | None = None) -> Found:
             rows.append(entry[2])
         except CorruptRecord as error:
             corrupt.append(error)
-    if memory and fresh != known:
+    new = sum(entry is not known.get(name) for name, entry in fresh.items())
+    if memory and new + len(known.keys() - fresh.keys()) > len(fresh) // SPARED:
         # A leaderboard can be made from a place where nothing can be remembered.
         with suppress(OSError):
             write_atomic(memory, json.dumps({"code": _code(), "files": fresh}))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
+Listing = list[tuple[str, list[int]]]
+"""Files and their stamps, as from ``files``."""
 FRESH_SECONDS = 3
 """More than the coarsest file times there are (two seconds)."""
 
@@ -36,13 +37,8 @@ def settled(stat: list[int], now: int) -> bool:
     return max(stat[2:]) < now - FRESH_SECONDS * 10**9
 
 
-def seen(folder: str | Path) -> str:
-    """Hash of the stamps of all JSON files below a folder; empty where one is not settled."""
-    now = time.time_ns()
-    return of_files(files(folder), now)
-
-
 def of_files(found: Iterable[tuple[str, list[int]]], now: int) -> str:
+    """Hash of the stamps of files; empty where one is not settled."""
     hashed = sha256()
     for name, stat in found:
         if not settled(stat, now):

@@ -185,8 +185,8 @@ def overall(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str, Any]) 
     summary = grouped[["drop", "epochs_ratio"]].mean()
     summary["cells"] = grouped["ok"].sum().astype(int)
     summary["collapsed"] = grouped["collapsed"].sum().astype(int)
-    halves = {method: _clustered_half(group) for method, group in grouped}
-    summary["drop_half"] = pd.Series(halves, dtype=float)
+    drops = pruned.groupby(["method", *CLUSTER])["drop"].mean().dropna()
+    summary["drop_half"] = drops.groupby(level="method").agg(_half)
     counts = table.groupby("method")[["failed", "audit_failed", "unverified"]].sum()
     ranks = contest(block_ranks(rankable(cells, table, board)))
     ranks = ranks[["rank", "low", "high", "gap", "p_holm", "mark", "seeds_first", "seeds_next"]]
@@ -201,9 +201,8 @@ def overall(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str, Any]) 
     return summary.sort_values("rank", kind="stable").reset_index()
 
 
-def _clustered_half(group: pd.DataFrame) -> float:
-    drops = group.groupby(CLUSTER)["drop"].mean().dropna()
-    half = mean_interval(drops).half if len(drops) else None
+def _half(values: pd.Series) -> float:
+    half = mean_interval(values.to_numpy()).half
     return np.nan if half is None else half
 
 
@@ -224,9 +223,10 @@ def unranked_reason(row: Mapping[str, Any] | pd.Series) -> str:
     return f"{row['cells']}/{row['asked']} cells"
 
 
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a frame as mappings; a tenth of the time of ``to_dict``."""
-    return [dict(zip(frame.columns, values, strict=True)) for values in _tuples(frame, list(frame.columns))]
+def records(frame: pd.DataFrame, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """The rows of a frame as mappings of all columns, or of these; a tenth of the time of ``to_dict``."""
+    columns = list(frame.columns if columns is None else columns)
+    return [dict(zip(columns, values, strict=True)) for values in _tuples(frame, columns)]
 
 
 def distinct(column: pd.Series) -> list[str]:

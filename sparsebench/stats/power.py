@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from sparsebench.stats.ranks import FEWEST_CLUSTERS
 from sparsebench.stats.significance import ALPHA
 from sparsebench.stats.student import t_quantile
@@ -31,7 +33,7 @@ def clusters_needed(mean: float, deviation: float, alpha: float = ALPHA, power: 
     ratio = abs(deviation / mean)
 
     def wanted(n: int) -> float:
-        return ((t_quantile(1 - alpha / 2, n - 1) + t_quantile(power, n - 1)) * ratio) ** 2
+        return (_quantiles(n, alpha, power) * ratio) ** 2
 
     if wanted(MOST) > MOST:
         return MOST
@@ -40,3 +42,8 @@ def clusters_needed(mean: float, deviation: float, alpha: float = ALPHA, power: 
         middle = (low + high) // 2
         low, high = (low, middle) if wanted(middle) <= middle else (middle, high)
     return high
+
+
+@cache
+def _quantiles(n: int, alpha: float, power: float) -> float:
+    return t_quantile(1 - alpha / 2, n - 1) + t_quantile(power, n - 1)
