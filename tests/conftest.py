@@ -15,6 +15,11 @@ from sparsebench.registry import criterion, modifier, regime, solver
 torch.set_num_threads(1)
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for the whole suite, whose DDP tests start two more; none beside this one for a part of it."""
+    return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
+
 @pytest.fixture(autouse=True)
 def registries_forget() -> Iterator[None]:
     """What a test reads from a file of its own is unknown to the next one, which may use the names again."""
