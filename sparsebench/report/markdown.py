@@ -103,6 +103,9 @@ _DETAIL_LEGEND = (
 )
 
 
+_SIGNED = {"code": "`{}`", "best": "**{}**", "tie": "≈ {}", "few": "? {}"}
+
+
 def grid_to_markdown(grid: Grid) -> str:
     """A pipe table with padded columns: readable as text as well.
 
@@ -125,8 +128,8 @@ def grid_to_markdown(grid: Grid) -> str:
 
 
 def _styled(cell: Cell) -> str:
-    text = cell.text.replace("|", "\\|")
-    return {"code": f"`{text}`", "best": f"**{text}**", "tie": f"≈ {text}", "few": f"? {text}"}.get(cell.mark, text)
+    text = cell.text.replace("|", "\\|") if "|" in cell.text else cell.text
+    return _SIGNED[cell.mark].format(text) if cell.mark in _SIGNED else text
 
 
 def _made(cells: pd.DataFrame, board: Mapping[str, Any]) -> str:
