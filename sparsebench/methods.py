@@ -25,7 +25,7 @@ from sparsebench.patterns import NM
 from sparsebench.phases import Phase, Scorer, describe
 from sparsebench.protocol import canonical
 from sparsebench.registry import Entry, criterion, import_file, modifier, regime, solver
-from sparsebench.sensible import check_arguments, check_moving, check_phases, check_regime
+from sparsebench.sensible import check_arguments, check_limits, check_moving, check_phases, check_regime
 
 _TERM = re.compile(r"^\s*([A-Za-z_][\w.-]*)\s*(?:\((.*)\))?\s*$", re.DOTALL)
 _UNIFORM_PLUS = re.compile(r"/uniform\+(?=[@/+]|\s*$)")
@@ -184,7 +184,9 @@ def _scorer(text: str, whole: str, defaults: Mapping | None) -> Scorer:
     name, arguments = _term(term, whole)
     name, rule_name = split_method("/".join([name, *[r.strip() for r in rule]]), arguments)
     entry = criterion.entry(name)
-    return Scorer(name, rule_name, _resolve(entry, arguments, whole, defaults), entry.source_digest())
+    resolved = _resolve(entry, arguments, whole, defaults)
+    check_limits(entry, resolved, whole)
+    return Scorer(name, rule_name, resolved, entry.source_digest())
 
 
 def _resolve(entry: Entry, arguments: dict[str, Any], text: str, defaults: Mapping | None) -> dict[str, Any]:

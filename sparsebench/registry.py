@@ -242,5 +242,5 @@ regime = Registry("regime", "sparsebench.regimes", "sparsebench list methods", "
 modifier = Registry("modifier", "sparsebench.modifiers", "sparsebench list methods", "sparsebench.methods")
 network = Registry("network", "sparsebench.models", "sparsebench list models", "sparsebench.models")
 measure = Registry("measure", "sparsebench.measures", "sparsebench list measures", "sparsebench.measures")
-example_score = Registry("example_score", "sparsebench.diet", "docs/data_diet.md")
+example_score = Registry("example_score", "sparsebench.diet", "sparsebench list diets")
 dataset = Registry("dataset", "sparsebench.data", "sparsebench list datasets", "sparsebench.datasets")

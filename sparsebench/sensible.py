@@ -83,6 +83,17 @@ def check_moving(text: str, method: str) -> None:
         )
 
 
+def check_limits(entry: Entry, resolved: dict[str, Any], text: str) -> None:
+    """Refuse values outside the limits that a criterion declares, its traits ``least`` and ``choices``."""
+    for name, least in entry.traits.get("least", {}).items():
+        if not (isinstance(resolved[name], int | float) and resolved[name] >= least):
+            raise UsageError(f"method {text!r}: {name}={resolved[name]!r} of {entry.name} must be at least {least}")
+    for name, choices in entry.traits.get("choices", {}).items():
+        if resolved[name] not in choices:
+            known = ", ".join(map(repr, choices))
+            raise UsageError(f"method {text!r}: {name}={resolved[name]!r} of {entry.name} is not one of {known}")
+
+
 def check_arguments(arguments: dict[str, Any], text: str) -> None:
     """Refuse values that no training can follow."""
     for name in ("rate", "rewind", "begin", "end", "alpha", "zeta", "extra"):

@@ -171,6 +171,10 @@ def test_every_criterion_under_every_regime_works_or_says_why_not(text):
         ("random/like:random", "layer counts of another criterion"),
         ("random/like:magnitud", "unknown criterion 'magnitud'"),
         ("small_dense(match='size')", "match='size' is not 'params' or 'flops'"),
+        ("random_search(samples=0)", "samples=0 of random_search must be at least 1"),
+        ("random_search(objective='best')", "objective='best' of random_search is not one of 'init_loss'"),
+        ("woodfisher(block=0)", "block=0 of woodfisher must be at least 1"),
+        ("chita(stages=0)", "stages=0 of chita must be at least 1"),
     ],
 )
 def test_nonsense_is_refused_with_its_reason(text, reason):

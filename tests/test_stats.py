@@ -18,6 +18,7 @@ from sparsebench.stats import (
     mean_interval,
     paired_difference,
     spearman,
+    t_quantile,
 )
 
 
@@ -40,6 +41,16 @@ def test_mean_interval_is_scipys(n, level):
     interval = mean_interval(values, level)
     assert (interval.low, interval.high) == pytest.approx(tuple(expected))
     assert interval.half == pytest.approx((expected.high - expected.low) / 2)
+
+
+@pytest.mark.parametrize("n", range(1, 13))
+def test_mean_and_deviation_have_the_bits_of_numpy(n):
+    for seed in range(50):
+        values = np.random.default_rng(seed).random(n).round(3 + seed % 10)
+        found = mean_interval(values)
+        assert found.mean == values.mean()
+        if n > 1:
+            assert found.high == values.mean() + t_quantile(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)
 
 
 def test_one_value_has_no_interval_and_none_is_an_error():

@@ -1,4 +1,4 @@
-"""``sparsebench list methods|tasks|models|datasets|boards``: read from syntax trees, nothing is imported."""
+"""``sparsebench list methods|tasks|models|datasets|...``: read from syntax trees, nothing is imported."""
 
 from __future__ import annotations
 
@@ -57,6 +57,12 @@ def _measures() -> Iterator[dict]:
     from sparsebench.registry import measure
 
     yield from _entries("measures", measure)
+
+
+def _diets() -> Iterator[dict]:
+    from sparsebench.registry import example_score
+
+    yield from _entries("scores of training images", example_score)
 
 
 def _datasets() -> Iterator[dict]:

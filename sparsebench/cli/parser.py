@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from sparsebench.errors import UsageError, unknown
 from sparsebench.launchers import LAUNCHERS
 
-KINDS = ("methods", "tasks", "models", "datasets", "boards", "measures")
+KINDS = ("methods", "tasks", "models", "datasets", "boards", "measures", "diets")
 
 
 class Parser(ArgumentParser):

@@ -34,7 +34,15 @@ from sparsebench.per_example import flatten, gradient_matrix, unflatten
 from sparsebench.registry import criterion, solver
 
 
-@criterion(needs="model", mode="eval", examples=512, second_order=True, moves_weights=True, paper="2302.14623")
+@criterion(
+    needs="model",
+    mode="eval",
+    examples=512,
+    second_order=True,
+    moves_weights=True,
+    least={"iterations": 1, "stages": 1, "gradients": 1},
+    paper="2302.14623",
+)
 def chita(
     model: nn.Module,
     params: dict[str, Tensor],

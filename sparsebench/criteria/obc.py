@@ -39,6 +39,7 @@ CHUNK = 2**25
     second_order=True,
     moves_weights=True,
     dtype="float64",
+    least={"widest": 1},
     paper="2208.11580",
 )
 def obc(

@@ -26,7 +26,7 @@ Weighted = tuple[Tensor, Tensor, Tensor]
 """Inputs, one label each, and the root of the label's weight."""
 
 
-@criterion(needs="model", mode="eval", examples=256, second_order=True)
+@criterion(needs="model", mode="eval", examples=256, second_order=True, least={"classes": 1})
 def obd(
     model: nn.Module, params: dict[str, Tensor], batches: Iterable, loss: Callable, *, classes: int = 100
 ) -> dict[str, Tensor]:

@@ -31,6 +31,8 @@ from sparsebench.structured.search import Searched, UnitBudget, search
     allocation="uniform",
     allocations=("uniform", "global"),
     regime="init",
+    least={"samples": 1, "passes": 0},
+    choices={"objective": ("init_loss", "snip_sum", "synflow_sum")},
     paper="2403.08265",
 )
 def random_search(

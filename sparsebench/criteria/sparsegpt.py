@@ -38,6 +38,7 @@ from sparsebench.selection import top_k, top_k_rows
     second_order=True,
     moves_weights=True,
     dtype="float64",
+    least={"block": 1},
     paper="2301.00774",
 )
 def sparsegpt(

@@ -32,7 +32,15 @@ WORKSPACE = 2**27
 """Bytes for the blocks that are solved at once (one block may need more)."""
 
 
-@criterion(needs="model", mode="eval", examples=512, second_order=True, moves_weights=True, paper="2004.14340")
+@criterion(
+    needs="model",
+    mode="eval",
+    examples=512,
+    second_order=True,
+    moves_weights=True,
+    least={"block": 1, "gradients": 1},
+    paper="2004.14340",
+)
 def woodfisher(
     model: nn.Module,
     params: dict[str, Tensor],

@@ -15,7 +15,7 @@ from sparsebench.registry import example_score
 
 @example_score(of="network", paper="2107.07075")
 def el2n(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Scores [B] of images x [B, C, H, W] with labels y [B].
+    """How far predictions are from labels: scores [B] of images x [B, C, H, W] with labels y [B].
 
     >>> el2n(nn.Identity(), torch.tensor([[0.0, 0.0], [9.0, -9.0]]), torch.tensor([0, 0])).round(decimals=3)
     tensor([0.7070, 0.0000])

@@ -17,7 +17,7 @@ from sparsebench.registry import example_score
 
 @example_score(of="training", paper="1812.05159")
 class forgetting:
-    """Counts the forgetting events of n images.
+    """How often a training unlearns images: counts the forgetting events of n of them.
 
     >>> count = forgetting(3)
     >>> for right in ([True, False, True], [False, False, True], [True, False, True], [False, False, True]):

@@ -21,7 +21,7 @@ from sparsebench.scoring import cross_entropy
 
 @example_score(of="network", paper="2107.07075")
 def grand(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Scores [B] of images x [B, C, H, W] with labels y [B].
+    """How strongly images pull at the weights: scores [B] of images x [B, C, H, W] with labels y [B].
 
     >>> net = nn.Linear(1, 2, bias=False)
     >>> _ = nn.init.zeros_(net.weight)  # predicts one half each: the gradient of the logits is (-1/2, 1/2)

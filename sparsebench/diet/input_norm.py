@@ -14,7 +14,7 @@ from sparsebench.registry import example_score
 
 @example_score(of="image", paper="2303.14753")
 def input_norm(x: Tensor, y: Tensor) -> Tensor:
-    """Scores [B] of images x [B, C, H, W].
+    """How long images are as vectors, a control: scores [B] of images x [B, C, H, W].
 
     >>> from torch import tensor
     >>> input_norm(tensor([[[[3.0, 4.0]]]]), tensor([0]))

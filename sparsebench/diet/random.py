@@ -13,7 +13,7 @@ from sparsebench.registry import example_score
 
 @example_score(of="seed")
 def random(n: int, generator: torch.Generator) -> Tensor:
-    """Scores [n].
+    """A fresh draw for every seed, the baseline: scores [n].
 
     >>> random(3, torch.Generator().manual_seed(0)).sort().values
     tensor([0., 1., 2.])

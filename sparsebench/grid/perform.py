@@ -17,10 +17,11 @@ from sparsebench.callbacks.ranks import agree, rank_zeros
 from sparsebench.criteria import is_structured
 from sparsebench.functional import Pruning, pruning
 from sparsebench.grid.hardware import Hardware
+from sparsebench.grid.pruners import scoring_data
 from sparsebench.grid.state import UNTOUCHED, State, initial_net, shuffled, state_hash, top1, without_units
 from sparsebench.grid.store import Store
 from sparsebench.grid.teacher import distillation_of
-from sparsebench.grid.training import scoring_data, train
+from sparsebench.grid.training import train
 from sparsebench.masks import Masks
 from sparsebench.metrics.flops import macs
 from sparsebench.models.narrow import narrowed

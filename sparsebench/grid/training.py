@@ -8,30 +8,26 @@ import signal
 import time
 import warnings
 from contextlib import nullcontext
-from functools import partial
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
 from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 
-from sparsebench.allocation import LIKE
-from sparsebench.callbacks import DynamicSparsity, LatentSparsity, Pruner, RandomState
-from sparsebench.callbacks.schedules import Cubic
+from sparsebench.callbacks import Pruner, RandomState
 from sparsebench.data.unbalanced import kept_positions
-from sparsebench.grid.activating import ActivatingPruner
 from sparsebench.grid.epoch_log import EpochLog
 from sparsebench.grid.forgets import ForgettingEvents
 from sparsebench.grid.global_batch_norm import GlobalBatchNorm
 from sparsebench.grid.hardware import Hardware
-from sparsebench.grid.state import UNTOUCHED, State
+from sparsebench.grid.pruners import audit_pruner, make_pruner
+from sparsebench.grid.state import State
 from sparsebench.grid.trackers import stage_tracker
 from sparsebench.grid.watch import (
     AtomicCheckpoints,
     Checkpoint,
-    GradualPruner,
     KeepOptimizer,
     LossCurve,
     ValidationCurve,
@@ -39,13 +35,25 @@ from sparsebench.grid.watch import (
 from sparsebench.models.classifier import Classifier
 from sparsebench.models.distillation import Distillation
 from sparsebench.models.several_steps import Chunks
-from sparsebench.phases import Dynamic, Gradual, Latent, Scorer, Train
+from sparsebench.phases import Train
 from sparsebench.protocol import derived_seed
 from sparsebench.ranks import from_leader, rank, world
-from sparsebench.registry import criterion
 
 STEPS_AT_ONCE = 16
 """Optimiser steps of a Lightning step, on one device in 32 bits."""
+
+
+class Callbacks(NamedTuple):
+    """What takes part in a training, in the order in which Lightning calls it; None = not in this one."""
+
+    forgets: ForgettingEvents | None
+    pruner: Pruner | None
+    curve: LossCurve
+    log: EpochLog | None
+    validation: ValidationCurve | None
+    random: RandomState
+    optimizer: KeepOptimizer
+    checkpoint: Checkpoint
 
 
 def train(
@@ -73,46 +81,54 @@ def train(
         total_steps=(end - behind) * per_epoch,
         distillation=distillation,
     )
-    pruner = make_pruner(state, phase, data)
-    curve, optimizer = LossCurve(), KeepOptimizer(state.optimizer)
-    callbacks = [curve, RandomState(), optimizer, Checkpoint(checkpoint, hardware.checkpoint_seconds)]
-    validation = ValidationCurve(data.val_dataloader(), recipe.validate_every) if recipe.validate_every else None
-    if validation:
-        callbacks.insert(1, validation)
-    if hardware.loggers:
-        callbacks.insert(1, EpochLog(stage_tracker(state.stage, hardware), curve, pruner))
-    if pruner:
-        callbacks.insert(0, pruner)
-    forgets = ForgettingEvents(seen) if phase.forgets else None
-    if forgets:
-        callbacks.insert(0, forgets)
+    callbacks = callbacks_of(state, phase, data, seen, checkpoint, hardware)
     # Dropout on one rank must not repeat that on another.
     torch.manual_seed(derived_seed(state.seed, "training", state.trainings, *([rank()] if rank() else [])))
     began = time.perf_counter()
     with nullcontext() if distillation is None else distillation.following(state.net):
-        fit(module, seen, end - behind, callbacks, checkpoint, hardware)
-    report = state.report
-    report["seconds"] += time.perf_counter() - began
-    report["steps"] += (end - behind) * per_epoch
-    report["epochs"] += end - behind
-    report["images"] += (end - behind) * per_epoch * min(recipe.global_batch, seen.epoch_images)
-    report["losses"] += [loss if isfinite(loss) else None for loss in curve.losses]
-    if validation:
-        report["val_curve"] = report.get("val_curve", []) + validation.top1
-    if not all(map(isfinite, curve.losses)):
-        state.flag("training loss not finite")
-    if state.optimizer:
-        state.note(6, optimizer.restored, "optimiser began with the state recorded at the rewind point")
-    if pruner:
-        audit_pruner(state, pruner, phase)
-        state.masks = pruner.masks.to("cpu")
-    if forgets:
-        state.scores = forgets.count.scores()
+        fit(module, seen, end - behind, list(filter(None, callbacks)), checkpoint, hardware)
+    state.report["seconds"] += time.perf_counter() - began
+    state.report["steps"] += (end - behind) * per_epoch
+    state.report["epochs"] += end - behind
+    state.report["images"] += (end - behind) * per_epoch * min(recipe.global_batch, seen.epoch_images)
+    take_over(state, phase, callbacks)
     state.net = module.net.to(hardware.device)
-    state.optimizer = optimizer.end
     state.trainings += 1
     state.start = 0.0
     from_leader(lambda: checkpoint.unlink(missing_ok=True))
+
+
+def callbacks_of(state: State, phase: Train, data, seen, checkpoint: Path, hardware: Hardware) -> Callbacks:
+    """The callbacks of a training on the images ``seen``; criteria score on all of the ``data``."""
+    every, pruner, curve = state.task.recipe.validate_every, make_pruner(state, phase, data), LossCurve()
+    return Callbacks(
+        forgets=ForgettingEvents(seen) if phase.forgets else None,
+        pruner=pruner,
+        curve=curve,
+        log=EpochLog(stage_tracker(state.stage, hardware), curve, pruner) if hardware.loggers else None,
+        validation=ValidationCurve(data.val_dataloader(), every) if every else None,
+        random=RandomState(),
+        optimizer=KeepOptimizer(state.optimizer),
+        checkpoint=Checkpoint(checkpoint, hardware.checkpoint_seconds),
+    )
+
+
+def take_over(state: State, phase: Train, callbacks: Callbacks) -> None:
+    """Put into the state what the callbacks of a training have seen and made."""
+    losses = callbacks.curve.losses
+    state.report["losses"] += [loss if isfinite(loss) else None for loss in losses]
+    if callbacks.validation:
+        state.report["val_curve"] = state.report.get("val_curve", []) + callbacks.validation.top1
+    if not all(map(isfinite, losses)):
+        state.flag("training loss not finite")
+    if state.optimizer:
+        state.note(6, callbacks.optimizer.restored, "optimiser began with the state recorded at the rewind point")
+    if callbacks.pruner:
+        audit_pruner(state, callbacks.pruner, phase)
+        state.masks = callbacks.pruner.masks.to("cpu")
+    if callbacks.forgets:
+        state.scores = callbacks.forgets.count.scores()
+    state.optimizer = callbacks.optimizer.end
 
 
 def seen_in(phase: Train, data):
@@ -205,90 +221,6 @@ def readable(checkpoint: Path, several: bool) -> bool:
             f"checkpoint {checkpoint} is damaged ({type(error).__name__}); set aside as {aside}, training starts again"
         )
         return False
-
-
-def make_pruner(state: State, phase: Train, data) -> Pruner | None:
-    """The callback that a training needs: fixed masks, a gradual or a dynamic schedule, or none."""
-    every = state.task.recipe.mask_every
-    seed = derived_seed(state.seed, "masks")
-    match phase.pruner:
-        case Latent(rule, sparsity, allocation, interval, arguments):
-            return LatentSparsity(rule, sparsity, allocation=allocation, every=interval or every, on="net", **arguments)
-        case Gradual(scorer, sparsity, begin, end, interval) if accumulates(scorer):
-            return LatentSparsity(
-                scorer.criterion,
-                sparsity,
-                allocation=scorer.allocation,
-                every=interval or every,
-                begin=begin,
-                end=end,
-                invert=scorer.invert,
-                on="net",
-            )
-        case Gradual(scorer, sparsity, begin, end, interval):
-            schedule = Cubic(begin, end, interval or every)
-            kind = partial(ActivatingPruner, phase.pruner.ap) if phase.pruner.ap else GradualPruner
-            return kind(
-                f"{scorer.criterion}/{scorer.allocation}", sparsity, schedule=schedule, on="net", seed=seed,
-                invert=scorer.invert, data=lambda: scoring_data(scorer, data, seed), **scorer.arguments,
-            )  # fmt: skip
-        case Dynamic(rule, sparsity, allocation, interval, fraction, end):
-            return DynamicSparsity(
-                rule,
-                sparsity,
-                allocation=allocation,
-                every=interval or every,
-                fraction=fraction,
-                end=end,
-                on="net",
-                seed=seed,
-            )
-    return Pruner(masks=state.masks, on="net") if state.masks is not None else None
-
-
-def accumulates(scorer: Scorer) -> bool:
-    """Whether scores add up over training steps, so that a gradual schedule needs latent weights."""
-    return criterion.entry(scorer.criterion).traits.get("accumulates", False)
-
-
-def scoring_data(scorer: Scorer, data, seed: int) -> list:
-    """What a criterion asks for of the training split, un-augmented.
-
-    If it needs none of its own, what the criterion asks for whose layer counts it takes; to remove units, a few
-    images to see how the layers are joined.
-    """
-    traits = criterion.entry(scorer.criterion).traits
-    if not {"per_class", "examples"} & traits.keys() and scorer.allocation.startswith(LIKE):
-        traits = criterion.entry(scorer.allocation.removeprefix(LIKE)).traits
-    if "per_class" in traits:
-        return data.per_class(traits["per_class"], seed)
-    if "batch" in traits:
-        x, y = (torch.cat(parts) for parts in zip(*data.probe(traits["examples"]), strict=True))
-        return list(zip(x.split(traits["batch"]), y.split(traits["batch"]), strict=True))
-    if "examples" in traits:
-        return data.probe(traits["examples"])
-    return data.probe(2) if "structure" in traits else []
-
-
-def audit_pruner(state: State, pruner: Pruner, phase: Train) -> None:
-    state.report["score_seconds"] += pruner.score_seconds
-    state.report["score_passes"] += pruner.score_passes
-    state.note(2, pruner.leaked == 0, f"{pruner.leaked} pruned entries of weights or optimiser state were not 0")
-    kept = [entry["kept"] for entry in pruner.history]
-    if isinstance(pruner, GradualPruner):
-        state.note(7, pruner.untouched, UNTOUCHED)
-        for text in pruner.notes:
-            state.flag(text)
-        state.note(3, all(e["nested"] for e in pruner.history), f"{len(kept)} nested updates")
-    if isinstance(pruner, LatentSparsity):
-        returned = sum(entry["returned"] for entry in pruner.history)
-        counts = f"{len(kept)} updates with the scheduled count"
-        state.note(3, pruner.on_schedule, f"{counts}; masks move by definition, {returned} weights returned at them")
-    if isinstance(phase.pruner, Dynamic):
-        state.note(3, len(set(kept)) == 1, f"{len(kept) - 1} updates at {kept[0]} kept weights")
-    for entry in pruner.history:
-        for name in entry["emptied"]:
-            state.flag(f"layer {name} emptied")
 
 
 class quiet:

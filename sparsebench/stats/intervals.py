@@ -13,6 +13,7 @@ import numpy as np
 from sparsebench.stats.student import t_quantile
 
 _NUMPY_FROM = 8
+"""Values from which numpy sums in an order of its own."""
 
 
 class Interval(NamedTuple):

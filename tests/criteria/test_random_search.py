@@ -14,9 +14,11 @@ from sparsebench.errors import UsageError
 from sparsebench.functional import pruning, scores
 from sparsebench.masks import Masks
 from sparsebench.models import build
+from sparsebench.registry import criterion
 from sparsebench.selection import NonFiniteScore
 from sparsebench.structured import shrink, structured_masks, unit_groups, units_of
 from sparsebench.structured.products import unit_masks
+from sparsebench.structured.search import OBJECTIVES
 from tests.networks import NETWORKS, batches, network
 
 IMAGE = batches()[0][0]
@@ -178,3 +180,7 @@ def test_arguments_that_count_nothing_are_refused(arguments, said):
 def test_no_data_nothing_to_judge():
     with pytest.raises(UsageError, match="data"):
         pruning(network("mlp"), "random_search", sparsity=0.5)
+
+
+def test_the_objectives_that_a_method_string_may_name_are_those_there_are():
+    assert criterion.entry("random_search").traits["choices"]["objective"] == tuple(OBJECTIVES)

@@ -160,7 +160,7 @@ MUTANTS = [
     Mutant(
         name="deviation_of_the_population",
         file="sparsebench/stats/intervals.py",
-        edits={"values.std(ddof=1)": "values.std()"},
+        edits={"squares) / (n - 1))": "squares) / n)", "np.std(values, ddof=1)": "np.std(values)"},
         seen="numpy divides by n: with three seeds the interval is 18 % too narrow.",
         effect="Differences within seed noise are called significant.",
         rule=None,
@@ -169,7 +169,7 @@ MUTANTS = [
     Mutant(
         name="normal_quantile_for_three_seeds",
         file="sparsebench/stats/intervals.py",
-        edits={"t_quantile((1 + level) / 2, n - 1) * values": "1.959964 * values"},
+        edits={"t_quantile((1 + level) / 2, n - 1) * deviation": "1.959964 * deviation"},
         seen="1.96 standard errors are drawn around the mean of three seeds, where 4.30 make 95 %.",
         effect="The interval holds the truth in 81 % of cases, not 95 %.",
         rule=None,
