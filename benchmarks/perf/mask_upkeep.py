@@ -9,9 +9,9 @@ the same masks before the fit and pruned no further, so that only the upkeep is 
 Bars: <= 1.01x of no masks, and faster than ModelPruning.
 
 A step takes hundreds of times as long as its upkeep, so the ratio of fits shows mostly how even the machine is. The
-upkeep is therefore also timed on its own, beside a bare step: both multiplies of a step (the second is spared after SGD
-and Adam) and the checks of an epoch of 351 steps; of ModelPruning the multiplies that make the weights before every step
-and their way back.
+upkeep is therefore also timed on its own, beside a bare step: both multiplies of a step (the second is spared after
+SGD and Adam) and the checks of an epoch of 351 steps; of ModelPruning the multiplies that make the weights before every
+step and their way back.
 
 Measured on two cores of an AMD EPYC virtual machine that other work was using (load 4), one thread, torch 2.15:
 
