@@ -57,11 +57,9 @@ def per_example_gradients(
     """
     size = sum(p.numel() * p.element_size() for p in params.values())
     chunk = max(1, min(CHUNK, memory // size))
-    objective = _Objective(model, loss)
+    objective, first = _Objective(model, loss), True
     for batch in batches:
         join, examples = _split(batch)
-        # An error of the loss itself shows here, where it cannot be taken for a limit of vmap.
-        gradients(loss(model, join([e[0] for e in examples])), params)
         together = _vectorised(objective, params, join)
         for start in range(0, len(examples[0]), chunk):
             part = [e[start : start + chunk] for e in examples]
@@ -70,10 +68,16 @@ def per_example_gradients(
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
+                # An error of the loss itself shows here, where it cannot be taken for a limit of vmap.
+                gradients(loss(model, join([e[0] for e in examples])), params)
                 reason = str(error).split(". ")[0]
                 warnings.warn(f"one example at a time, since vmap cannot run this network: {reason}", stacklevel=2)
                 together = _one_by_one(model, params, loss, join)
                 grads = together(part)
+            if first and not all(g[0].any() for g in grads.values()):
+                # vmap gives zeros for a weight that the loss does not depend on.
+                gradients(loss(model, join([e[0] for e in examples])), params)
+            first = False
             yield grads
 
 

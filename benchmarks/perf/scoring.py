@@ -12,9 +12,10 @@ times within rounds, median (quartiles):
 
     snip       0.98x (0.96 to 1.03)   as fast
     synflow    0.74x (0.62 to 0.81)   faster
-    fisher     1.01x (0.94 to 1.14)   as fast, within noise; in two batches 1.03x (0.94 to 1.06)
+    fisher     1.01x (0.94 to 1.14)   as fast, within noise; in two batches 1.03x (0.94 to 1.06); later, on the free
+                                      machine, 1.06x (0.99 to 1.07), 1.08x (1.01 to 1.12) and 0.99x (0.94 to 1.05)
 
-That Fisher is never slower is not shown: its median lies above 1.
+That Fisher is never slower is not shown: its median lies above 1 in four of five runs.
 """
 
 from __future__ import annotations
