@@ -52,7 +52,7 @@ class Upkeep:
             self._weights[name].detach().masked_fill_(factor == 0, 0.0)
 
     def mask_gradients(self) -> None:
-        """No ``no_grad``: gradients require none themselves, and entering it would take as long as half of this."""
+        # Without no_grad: gradients require none themselves, and entering it takes half as long as all of this.
         weights, factors = self._all
         grads = [w.grad for w in weights]
         if any(grad is None for grad in grads):

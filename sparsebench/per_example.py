@@ -60,7 +60,7 @@ def per_example_gradients(
     objective, first = _Objective(model, loss), True
     for batch in batches:
         join, examples = _split(batch)
-        together = _vectorised(objective, params, join)
+        together, alone = _vectorised(objective, params, join), join([e[0] for e in examples])
         for start in range(0, len(examples[0]), chunk):
             part = [e[start : start + chunk] for e in examples]
             try:
@@ -69,14 +69,14 @@ def per_example_gradients(
                 raise
             except RuntimeError as error:
                 # An error of the loss itself shows here, where it cannot be taken for a limit of vmap.
-                gradients(loss(model, join([e[0] for e in examples])), params)
+                gradients(loss(model, alone), params)
                 reason = str(error).split(". ")[0]
                 warnings.warn(f"one example at a time, since vmap cannot run this network: {reason}", stacklevel=2)
                 together = _one_by_one(model, params, loss, join)
                 grads = together(part)
             if first and not all(g[0].any() for g in grads.values()):
-                # vmap gives zeros for a weight that the loss does not depend on.
-                gradients(loss(model, join([e[0] for e in examples])), params)
+                # vmap gives zeros for a weight that the loss does not depend on; this refuses it.
+                gradients(loss(model, alone), params)
             first = False
             yield grads
 
