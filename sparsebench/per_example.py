@@ -1,38 +1,39 @@
 """Gradients of single examples: what a Fisher matrix is made of.
 
 The gradient of a batch is the mean of these; its square is not the mean of their squares. All examples of a chunk
-are differentiated in one vectorised call (``torch.func.vmap`` of ``grad``).
+are differentiated at once: layer by layer where the weights are large and on a CPU (see ``by_layer``), else in one
+vectorised call (``torch.func.vmap`` of ``grad``). Where vmap cannot run the network, one after the other.
 
 Memory: a chunk is as many examples as have ``MEMORY`` bytes of gradients, at least one and at most ``CHUNK`` (larger
 ones are no faster); while it is computed, it holds at most twice its gradients, and some three times the activations
-of a training step on as many examples. Run in evaluation mode: batch statistics would tie examples together.
+of a training step on as many examples. Mean squares layer by layer hold one gradient and the activations of
+``by_layer.EXAMPLES`` examples. Run in evaluation mode: batch statistics would tie examples together.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.modules.utils import _pair
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from sparsebench import by_layer
+from sparsebench.by_layer import Take
 from sparsebench.errors import UsageError
 from sparsebench.ranks import several
 from sparsebench.scoring import Loss, gradients, mean_over_examples
 
 MEMORY = 2**28
 CHUNK = 32
-SMALL_MAP, LARGE_WEIGHT = 64, 2**18
-"""Pixels of a convolution's output up to which, and numbers in its weight from which, its weight gradients on a CPU are
-products of matrices."""
+LARGE = 2**20
+"""Numbers in an example's gradient from which a CPU works layer by layer: on smaller networks vmap is faster."""
 BLOCK = 2**15
 """Numbers of an example's gradient that are squared at a time on a CPU: as many as stay in its cache."""
 
@@ -55,30 +56,19 @@ def per_example_gradients(
     >>> chunk["weight"].flatten()
     tensor([1., 3.])
     """
-    size = sum(p.numel() * p.element_size() for p in params.values())
-    chunk = max(1, min(CHUNK, memory // size))
-    objective, first = _Objective(model, loss), True
+    chunk = _examples_of(memory, params)
+    differentiate = _Differentiation(model, params, loss, chunk, chunk)
+    found: dict[str, list[Tensor]] = {name: [] for name in params}
     for batch in batches:
-        join, examples = _split(batch)
-        together, alone = _vectorised(objective, params, join), join([e[0] for e in examples])
-        for start in range(0, len(examples[0]), chunk):
-            part = [e[start : start + chunk] for e in examples]
-            try:
-                grads = together(part)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
-                # An error of the loss itself shows here, where it cannot be taken for a limit of vmap.
-                gradients(loss(model, alone), params)
-                reason = str(error).split(". ")[0]
-                warnings.warn(f"one example at a time, since vmap cannot run this network: {reason}", stacklevel=2)
-                together = _one_by_one(model, params, loss, join)
-                grads = together(part)
-            if first and not all(g[0].any() for g in grads.values()):
-                # vmap gives zeros for a weight that the loss does not depend on; this refuses it.
-                gradients(loss(model, alone), params)
-            first = False
-            yield grads
+        for _ in differentiate(batch, lambda name, grads: found[name].append(grads)):
+            whole = {name: parts[0] if len(parts) == 1 else torch.cat(parts) for name, parts in found.items()}
+            for parts in found.values():
+                parts.clear()
+            yield whole
+
+
+def _examples_of(memory: int, params: dict[str, Tensor]) -> int:
+    return max(1, min(CHUNK, memory // sum(p.numel() * p.element_size() for p in params.values())))
 
 
 def mean_squared_gradients(model: nn.Module, params: dict[str, Tensor], batches: Iterable, loss: Loss) -> list[Tensor]:
@@ -86,20 +76,21 @@ def mean_squared_gradients(model: nn.Module, params: dict[str, Tensor], batches:
 
     The square is inside the definition, so ranks average squares.
     """
+    differentiate = _Differentiation(model, params, loss, _examples_of(MEMORY, params), by_layer.EXAMPLES)
 
     def of_batch(batch: Any) -> list[Tensor]:
-        total, examples = [p.new_zeros(p.shape) for p in params.values()], 0
-        for grads in per_example_gradients(model, params, [batch], loss):
-            for sum_, g in zip(total, grads.values(), strict=True):
-                _add_squares(sum_, g)
-            examples += len(g)
-        return [sum_.div_(examples) for sum_ in total]
+        total = {name: p.new_zeros(p.shape) for name, p in params.items()}
+        examples = sum(differentiate(batch, lambda name, grads: _add_squares(total[name], grads)))
+        return [sum_.div_(examples) for sum_ in total.values()]
 
     return mean_over_examples(of_batch, batches)
 
 
 def _add_squares(total: Tensor, grads: Tensor) -> None:
     """``total += sum_n grads[n]^2``; block by block on a CPU, where memory not used before costs more than squares."""
+    if len(grads) == 1:
+        total.addcmul_(grads[0], grads[0])
+        return
     block = BLOCK if grads.device.type == "cpu" else total.numel()
     for sum_, g in zip(total.view(-1).split(block), grads.flatten(1).split(block, dim=1), strict=True):
         sum_.add_(g.square().sum(0))
@@ -156,6 +147,85 @@ class _Objective(nn.Module):
         return self.loss(self.model, batch)
 
 
+class _Differentiation:
+    """Hands on the gradients of one batch after the other, in the fastest way that the network allows."""
+
+    def __init__(self, model: nn.Module, params: dict[str, Tensor], loss: Loss, chunk: int, of_layers: int):
+        self.model, self.params, self.loss = model, params, loss
+        self.objective = _Objective(model, loss)
+        self.ways = [(of_layers, self._by_layer), (chunk, self._together), (chunk, self._one_by_one)]
+        if not _large_on_cpu(params):
+            del self.ways[0]
+        self.silent = set(params)
+        """Parameters without a gradient so far, until the first chunk is done."""
+
+    def __call__(self, batch: Any, take: Take) -> Iterator[int]:
+        """``take`` every gradient, chunk by chunk; yields the number of examples of each."""
+        join, examples = _split(batch)
+        done = 0
+        while done < len(examples[0]):
+            chunk, way = self.ways[0]
+            part = [e[done : done + chunk] for e in examples]
+            try:
+                way(join, part, partial(self._listen, take) if self.silent else take)
+            except torch.OutOfMemoryError:
+                raise
+            except by_layer.Unfit:
+                del self.ways[0]
+                continue
+            except RuntimeError as error:
+                self._give_up(error, join([e[0] for e in examples]))
+                continue
+            if self.silent:
+                # Not every way tells a weight that the loss does not depend on from one whose gradient is 0.
+                gradients(self.loss(self.model, join([e[0] for e in examples])), self.params)
+                self.silent.clear()
+            done += len(part[0])
+            yield len(part[0])
+
+    def _listen(self, take: Take, name: str, grads: Tensor) -> None:
+        if name in self.silent and grads.any():
+            self.silent.discard(name)
+        take(name, grads)
+
+    def _give_up(self, error: RuntimeError, alone: Any) -> None:
+        """Another way next time; an error of the loss itself shows here, where it is not taken for a limit of vmap."""
+        gradients(self.loss(self.model, alone), self.params)
+        if len(self.ways) == 1:
+            raise error
+        del self.ways[0]
+        if len(self.ways) == 1:
+            reason = str(error).split(". ")[0]
+            warnings.warn(f"one example at a time, since vmap cannot run this network: {reason}", stacklevel=4)
+
+    def _by_layer(self, join: Callable, part: list[Tensor], take: Take) -> None:
+        by_layer.differentiate(self.objective, self.params, join, part, take)
+
+    def _together(self, join: Callable, part: list[Tensor], take: Take) -> None:
+        values = {name: p.detach() for name, p in self.params.items()}
+
+        def of_one(values: dict[str, Tensor], example: list[Tensor]) -> Tensor:
+            state = {f"model.{name}": value for name, value in values.items()}
+            return functional_call(self.objective, state, (join(example),))
+
+        # Of the attention kernels only the plain one can be vectorised. No graph: biases still ask for gradients.
+        with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+            grads = vmap(grad(of_one), in_dims=(None, 0), randomness="same")(values, part)
+        for name in self.params:
+            take(name, grads.pop(name))
+
+    def _one_by_one(self, join: Callable, part: list[Tensor], take: Take) -> None:
+        for i in range(len(part[0])):
+            each = gradients(self.loss(self.model, join([e[i] for e in part])), self.params)
+            for name, grads in zip(self.params, each, strict=True):
+                take(name, grads[None])
+
+
+def _large_on_cpu(params: dict[str, Tensor]) -> bool:
+    on_cpu = all(p.device.type == "cpu" for p in params.values()) and not torch.is_autocast_enabled("cpu")
+    return on_cpu and sum(p.numel() for p in params.values()) >= LARGE
+
+
 def _split(batch: Any) -> tuple[Callable[[list[Tensor]], Any], list[Tensor]]:
     """A batch as its tensors over examples, and the function that makes one example a batch of one again."""
     leaves, structure = tree_flatten(batch)
@@ -171,83 +241,6 @@ def _split(batch: Any) -> tuple[Callable[[list[Tensor]], Any], list[Tensor]]:
         return tree_unflatten(whole, structure)
 
     return join, [leaves[i] for i in own]
-
-
-def _vectorised(objective: nn.Module, params: dict[str, Tensor], join: Callable) -> Callable:
-    values = {name: p.detach() for name, p in params.items()}
-
-    def of_one(values: dict[str, Tensor], example: list[Tensor]) -> Tensor:
-        state = {f"model.{name}": value for name, value in values.items()}
-        return functional_call(objective, state, (join(example),))
-
-    def of_all(part: list[Tensor]) -> dict[str, Tensor]:
-        # Of the attention kernels only the plain one can be vectorised. No graph: biases still ask for gradients.
-        with sdpa_kernel(SDPBackend.MATH), torch.no_grad(), _SmallMaps():
-            return vmap(grad(of_one), in_dims=(None, 0), randomness="same")(values, part)
-
-    return of_all
-
-
-class _SmallMaps(TorchFunctionMode):
-    """Convolutions to few pixels are differentiated by products of matrices, on a CPU.
-
-    vmap makes the weight gradients of all examples one convolution with a group an example. For large weights on maps
-    of 8x8 and 4x4 pixels that takes 2 to 5 times as long as products: a quarter of the time of ResNet-18.
-    """
-
-    def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        return (_conv2d if function is F.conv2d else function)(*args, **kwargs or {})
-
-
-def _conv2d(
-    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, dilation=1, groups: int = 1
-) -> Tensor:
-    """``F.conv2d``, differentiated in another way where that is faster."""
-    simple = input.dim() == 4 and len(input) == 1 and groups == 1 and not isinstance(padding, str)
-    on_cpu = input.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    if simple and on_cpu and weight.numel() >= LARGE_WEIGHT:
-        how = _pair(stride), _pair(padding), _pair(dilation)
-        sides = zip(input.shape[2:], weight.shape[2:], *how, strict=True)
-        height, width = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sides)
-        if height * width <= SMALL_MAP:
-            return _Convolution.apply(input, weight, bias, *how)
-    return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
-
-
-class _Convolution(torch.autograd.Function):
-    """The convolution of one example; its weight gradient is [O, pixels] @ [pixels, C * k * k]."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, stride, padding, dilation) -> Tensor:
-        return F.conv2d(x, weight, bias, stride, padding, dilation)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        x, weight, _, ctx.stride, ctx.padding, ctx.dilation = inputs
-        ctx.save_for_backward(x, weight)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        of_x = of_weight = of_bias = None
-        if ctx.needs_input_grad[0]:
-            of_x = nn.grad.conv2d_input(x.shape, weight, grad, ctx.stride, ctx.padding, ctx.dilation)
-        if ctx.needs_input_grad[1]:
-            patches = F.unfold(x, weight.shape[2:], ctx.dilation, ctx.padding, ctx.stride)[0]
-            of_weight = (grad[0].flatten(1) @ patches.T).view(weight.shape)
-        if ctx.needs_input_grad[2]:
-            of_bias = grad.sum((0, 2, 3))
-        return of_x, of_weight, of_bias, None, None, None
-
-
-def _one_by_one(model: nn.Module, params: dict[str, Tensor], loss: Loss, join: Callable) -> Callable:
-    def of_all(part: list[Tensor]) -> dict[str, Tensor]:
-        each = [gradients(loss(model, join([e[i] for e in part])), params) for i in range(len(part[0]))]
-        return {name: torch.stack(g) for name, g in zip(params, zip(*each, strict=True), strict=True)}
-
-    return of_all
 
 
 def _share_of_rows(examples: int, limit: int, params: dict[str, Tensor]) -> tuple[int, int, int]:

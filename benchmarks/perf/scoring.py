@@ -6,16 +6,12 @@ The references in this file are written straight from the papers, in plain PyTor
 is compared with ``sparsebench.scores``, which also restores modes, buffers and random states and checks its arguments.
 Scores must agree in float64 before anything is timed; in float32, rounding may open or shut a ReLU at zero.
 
-What came out of ``--rounds 7`` (SNIP and SynFlow, then 32 images in two batches) and ``--rounds 11 --criteria fisher``
-(32 in one). Two cores of an AMD EPYC virtual machine that other work was using (load 4 to 5), torch 2.15; ratio of
-times within rounds, median (quartiles):
+What came out of ``--rounds 11``. Two cores of an AMD EPYC virtual machine that nothing else was using, torch 2.15; ratio
+of times within rounds, median (quartiles):
 
-    snip       0.98x (0.96 to 1.03)   as fast
-    synflow    0.74x (0.62 to 0.81)   faster
-    fisher     1.01x (0.94 to 1.14)   as fast, within noise; in two batches 1.03x (0.94 to 1.06); later, on the free
-                                      machine, 1.06x (0.99 to 1.07), 1.08x (1.01 to 1.12) and 0.99x (0.94 to 1.05)
-
-That Fisher is never slower is not shown: its median lies above 1 in four of five runs.
+    snip       0.99x (0.96 to 1.01)   as fast
+    synflow    0.69x (0.66 to 0.77)   faster
+    fisher     0.74x (0.72 to 0.80)   faster; a second run 0.74x (0.69 to 0.78)
 """
 
 from __future__ import annotations

@@ -8,12 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 from torchvision.transforms.functional import hflip
 
-from sparsebench import per_example
 from sparsebench.data.augment import AUGMENTS
-from sparsebench.scoring import cross_entropy
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "perf"
 
@@ -74,34 +71,6 @@ def test_a_reference_that_differs_is_noticed(benchmark, monkeypatch):
     monkeypatch.setitem(scoring.REFERENCES, "synflow", twice)
     with pytest.raises(AssertionError):
         scoring.check_equal("synflow")
-
-
-LAYERS = {
-    "plain": {"kernel_size": 3, "padding": 1},
-    "no bias": {"kernel_size": 3, "bias": False},
-    "stride, dilation": {"kernel_size": (3, 2), "stride": (2, 1), "padding": (2, 1), "dilation": (1, 2)},
-    "1x1": {"kernel_size": 1, "stride": 2},
-    "same": {"kernel_size": 3, "padding": "same"},
-    "groups": {"kernel_size": 3, "groups": 2},
-}
-
-
-@pytest.mark.parametrize("kind", LAYERS)
-def test_gradients_by_products_are_those_of_one_example_at_a_time(kind, monkeypatch):
-    """The way that large weights on small maps take in ``per_example``, here by a small one."""
-    taken = []
-    unfold = per_example.F.unfold
-    monkeypatch.setattr(per_example, "LARGE_WEIGHT", 0)
-    monkeypatch.setattr(per_example.F, "unfold", lambda *how: taken.append(1) or unfold(*how))
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Tanh(), nn.Conv2d(4, 6, **LAYERS[kind]), nn.Flatten()).double()
-    params, data = dict(net.named_parameters()), (torch.randn(5, 2, 8, 8).double(), torch.arange(5))
-    (found,) = per_example.per_example_gradients(net, params, [data], cross_entropy)
-    for i in range(5):
-        expected = torch.autograd.grad(cross_entropy(net, (data[0][i : i + 1], data[1][i : i + 1])), params.values())
-        for rows, grad in zip(found.values(), expected, strict=True):
-            torch.testing.assert_close(rows[i], grad)
-    assert len(taken) == (1 if kind in ("same", "groups") else 2)
 
 
 def test_options_take_the_same_steps_up_to_rounding(benchmark):
