@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from sparsebench.stats import FEWEST_CLUSTERS, clusters_needed, fewest_clusters, holm, sign_flip, t_quantile
+from sparsebench.stats import (
+    FEWEST_CLUSTERS,
+    clusters_needed,
+    critical_difference,
+    fewest_clusters,
+    holm,
+    not_told_apart,
+    sign_flip,
+    t_quantile,
+)
 from sparsebench.stats.significance import ALPHA, EXACT_UP_TO, PATTERNS
 from sparsebench.stats.student import t_cdf
 
@@ -119,3 +128,32 @@ def test_what_cannot_be_known_is_not_told():
     assert clusters_needed(0.0, 1.0) is None
     assert clusters_needed(1.0, float("nan")) is None
     assert clusters_needed(1.0, 0.0) == clusters_needed(1.0, 0.01) == FEWEST_CLUSTERS
+
+
+@pytest.mark.parametrize("methods", [2, 3, 7, 20, 60])
+@pytest.mark.parametrize("alpha", [0.05, 0.1])
+def test_critical_differences_are_those_of_scipys_studentized_range(methods, alpha):
+    quantile = scipy_stats.studentized_range.ppf(1 - alpha, methods, np.inf)
+    expected = quantile / np.sqrt(2) * np.sqrt(methods * (methods + 1) / (6 * 12))
+    assert critical_difference(methods, 12, alpha) == pytest.approx(expected, rel=1e-9)
+
+
+def test_critical_values_are_those_of_the_paper():
+    """Demsar 2006, table 5 (a), Nemenyi's test at 5 % for 2 to 10 classifiers."""
+    printed = [1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164]
+    for k, q in enumerate(printed, start=2):
+        assert critical_difference(k, 1) / np.sqrt(k * (k + 1) / 6) == pytest.approx(q, abs=1e-3)
+
+
+def test_groups_are_the_largest_runs_without_a_critical_difference():
+    ranks = sorted(np.random.default_rng(0).uniform(1, 9, size=12).tolist())
+    joined = {(i, j) for i, j in itertools.combinations(range(12), 2) if ranks[j] - ranks[i] < 2}
+    largest = [(i, j) for i, j in sorted(joined) if (i - 1, j) not in joined and (i, j + 1) not in joined]
+    assert not_told_apart(ranks, 2) == largest
+    assert not_told_apart([1.0, 4.0], 2) == []
+
+
+@pytest.mark.parametrize(("methods", "blocks", "alpha"), [(1, 5, 0.05), (3, 0, 0.05), (3, 5, 1.0)])
+def test_there_is_no_critical_difference_of_nothing(methods, blocks, alpha):
+    with pytest.raises(ValueError, match="needs two methods"):
+        critical_difference(methods, blocks, alpha)

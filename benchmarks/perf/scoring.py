@@ -6,7 +6,7 @@ The references in this file are written straight from the papers, in plain PyTor
 is compared with ``sparsebench.scores``, which also restores modes, buffers and random states and checks its arguments.
 Scores must agree in float64 before anything is timed; in float32, rounding may open or shut a ReLU at zero.
 
-What came out of ``--rounds 11`` on two cores of an AMD EPYC virtual machine that nothing else was using, torch 2.15; ratio
+What came out of ``--rounds 11`` on two cores of an AMD EPYC virtual machine used by nothing else, torch 2.15; ratio
 of times within rounds, median (quartiles):
 
     snip       0.99x (0.96 to 1.01)   as fast

@@ -16,6 +16,7 @@ from sparsebench.grid.store import Store
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from sparsebench.report.again import Files
     from sparsebench.report.stamps import Listing
 
 
@@ -30,19 +31,21 @@ def command(arguments) -> int:
     info = board.info() | {"command": f"sparsebench run {arguments.board}"}
     memory = Store(arguments.store).memory_of(folder)
 
-    def report(there: Listing, console: Console) -> list[Path]:
+    def report(there: Listing, console: Console) -> Files:
         import pandas as pd
 
         from sparsebench.report import read, show
 
         # Python's own strings: a table of a few thousand short ones is read value by value, where Arrow's are slow.
-        with uncollected(), pd.option_context("mode.string_storage", "python"):
+        with pd.option_context("mode.string_storage", "python"):
             standing = read(folder, info, memory, there)
-            files = formats.write(standing, folder, wanted, not arguments.no_figures, memory)
             show(folder, info, standing, console)
-        return files
+        return lambda: formats.write(standing, folder, wanted, not arguments.no_figures, memory)
 
-    sys.stdout.write(again.said(folder, info, [wanted, arguments.no_figures], memory, report))
+    with uncollected():
+        for text in again.said(folder, info, [wanted, arguments.no_figures], memory, report):
+            sys.stdout.write(text)
+            sys.stdout.flush()
     return 0
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from sparsebench.files import write_atomic
 from sparsebench.report import drawn
 from sparsebench.report.stamps import Listing, files, of_files, stamp
 
+Files = Callable[[], list[Path]]
+"""Makes the files of a report."""
 FILE_WIDTH = 120
 """Columns where the output goes to a file or a pipe."""
 
@@ -29,16 +31,16 @@ def console() -> Console:
 
 
 def said(
-    folder: Path, board: Mapping[str, Any], asked: Any, memory: Path, report: Callable[[Listing, Console], list[Path]]
-) -> str:
-    """What a report prints, files first.
+    folder: Path, board: Mapping[str, Any], asked: Any, memory: Path, report: Callable[[Listing, Console], Files]
+) -> Iterator[str]:
+    """What a report prints, part by part: the tables as soon as they are there, then the files.
 
     Args:
         folder: ``results/<board>``.
         asked: what else decides on files and text, as JSON.
         memory: a folder of this machine, see ``rows``.
-        report: makes the files, from those listed in ``folder``, and prints the tables on a console; called only where
-            something has changed.
+        report: prints the tables of the records listed on a console and returns what makes the files; called only
+            where something has changed.
     """
     screen, file = console(), memory / "said.json"
     look = [screen.width, screen.is_terminal, screen.color_system]
@@ -47,12 +49,16 @@ def said(
     key = drawn.made_of(records, board, json.dumps([asked, look])) if records else ""
     last = drawn.last(folder, file)
     if key and last.get("made_of") == key:
-        return last["said"]
+        yield last["said"]
+        return
     with screen.capture() as captured:
-        written = report(there, screen)
-    text = "".join(f"{path}\n" for path in written) + captured.get()
+        make = report(there, screen)
+    tables = captured.get()
+    yield tables
+    written = make()
+    paths = "".join(f"{path}\n" for path in written)
+    yield paths
     if key:
         stamps = {str(path.relative_to(folder)): stamp(path) for path in written}
         with suppress(OSError):
-            write_atomic(file, json.dumps({"made_of": key, "files": stamps, "said": text}))
-    return text
+            write_atomic(file, json.dumps({"made_of": key, "files": stamps, "said": tables + paths}))

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from sparsebench.report.figure import RC, save
-from sparsebench.stats import FEWEST_CLUSTERS, cluster_means
+from sparsebench.stats import FEWEST_CLUSTERS, cluster_means, critical_difference, not_told_apart
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST = 20
 """Most methods in a diagram that can be read; of more, the best are shown, with the test of all."""
+_BAR, _LABEL = 0.16, 0.22
+"""Heights of a bar and of a label in inches."""
 
 
 def critical_figure(ranks: pd.DataFrame, stem: Path) -> list[Path]:
@@ -23,30 +29,64 @@ def critical_figure(ranks: pd.DataFrame, stem: Path) -> list[Path]:
     if values.shape[1] < 3 or len(values) < FEWEST_CLUSTERS:
         return []
     import matplotlib
-    import scikit_posthocs
     from matplotlib.figure import Figure
 
     average = values.rank(axis="columns").mean().sort_values(kind="stable")
-    p = scikit_posthocs.posthoc_nemenyi_friedman(values.to_numpy())
-    p.index = p.columns = values.columns
+    apart = critical_difference(len(average), len(values))
     shown = average.iloc[:MOST]
+    groups = not_told_apart(shown.tolist(), apart)
+    levels = _levels(groups)
+    depth = _BAR * (max(levels, default=0) + 2)
+    below = depth + _LABEL * ((len(shown) + 1) // 2)
     with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(9.6, 1.5 + 0.13 * len(shown)))
-        axes = figure.add_axes([0.25, 0.04, 0.5, 0.80])
-        scikit_posthocs.critical_difference_diagram(
-            shown, p.loc[shown.index, shown.index], ax=axes, alpha=0.05,
-            label_fmt_left="{label}  ({rank:.2f})", label_fmt_right="({rank:.2f})  {label}",
-            label_props={"fontsize": 8.5},
-            marker_props={"s": 16, "color": "#332288"},
-            elbow_props={"color": "#555555", "lw": 0.8},
-            crossbar_props={"color": "#CC6677", "linewidth": 2.6},
-            text_h_margin=0.02 * (shown.iloc[-1] - shown.iloc[0]),
-        )  # fmt: skip
-        axes.tick_params(labelsize=8)
-        of = (
-            f"the best {len(shown)} of {len(average)} methods" if len(shown) < len(average) else f"{len(shown)} methods"
-        )
+        figure = Figure(figsize=(9.6, below + 0.85))
+        axes = figure.add_axes((0.25, 0.1 / (below + 0.85), 0.5, below / (below + 0.85)))
+        room = shown.iloc[-1] - shown.iloc[0] or 1.0
+        axes.set(xlim=(shown.iloc[0] - 0.03 * room, shown.iloc[-1] + 0.03 * room), ylim=(below, 0))
+        axes.xaxis.tick_top()
+        axes.yaxis.set_visible(False)
+        axes.spines[["left", "bottom"]].set_visible(False)
+        axes.spines["top"].set_visible(True)
+        axes.tick_params(labelsize=8, length=3)
+        _labels(axes, shown, depth)
+        for (first, last), level in zip(groups, levels, strict=True):
+            ends = shown.iloc[[first, last]]
+            axes.plot(ends, [_BAR * (level + 1)] * 2, color="#CC6677", lw=2.6, solid_capstyle="round", zorder=3)
+        of = f"best {len(shown)} of {len(average)} methods" if len(shown) < len(average) else f"{len(shown)} methods"
         axes.set_title(
-            f"average rank in {len(values)} runs (task, seed), {of}", fontsize=9, fontweight="normal", pad=14
-        )
+            f"average rank in {len(values)} runs (task, seed), {of}; bars join what is less than {apart:.2f} apart",
+            fontsize=9, fontweight="normal", pad=10,
+        )  # fmt: skip
         return save(figure, stem)
+
+
+def _levels(groups: list[tuple[int, int]]) -> list[int]:
+    """The lines that bars are drawn on, so that no two on one line touch."""
+    ends: list[int] = []
+    levels = []
+    for first, last in groups:
+        level = next((i for i, end in enumerate(ends) if end < first), len(ends))
+        ends[level:level + 1] = [last]  # fmt: skip
+        levels.append(level)
+    return levels
+
+
+def _labels(axes: Axes, shown: pd.Series, depth: float) -> None:
+    """The better half on the left, from the top; the others on the right, the worst on top."""
+    from matplotlib.collections import LineCollection
+
+    half = (len(shown) + 1) // 2
+    low, high = axes.get_xlim()
+    places = [(i, low, "right", -3) for i in range(half)]
+    places += [(len(shown) - 1 - i, high, "left", 3) for i in range(half, len(shown))]
+    lines = []
+    for (name, rank), (row, edge, side, gap) in zip(shown.items(), places, strict=True):
+        height = depth + _LABEL * row
+        lines.append([(rank, 0), (rank, height), (edge, height)])
+        text = f"{name}  ({rank:.2f})" if side == "right" else f"({rank:.2f})  {name}"
+        axes.annotate(
+            text, (edge, height), xytext=(gap, 0), textcoords="offset points", ha=side, va="center", fontsize=8.5,
+            color="#333333",
+        )  # fmt: skip
+    axes.add_collection(LineCollection(lines, colors="#555555", linewidths=0.8, clip_on=False), autolim=False)
+    axes.plot(shown.tolist(), [0] * len(shown), "o", ms=4.5, color="#332288", clip_on=False, zorder=4)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sparsebench.report import Standing
 
 PACKAGE = Path(__file__).parents[1]
-LIBRARIES = ("matplotlib", "scikit-posthocs", "numpy", "pandas")
+LIBRARIES = ("matplotlib", "numpy", "pandas")
 
 
 def figures(standing: Standing, folder: Path, memory: str | Path | None = None) -> list[Path]:

@@ -84,7 +84,7 @@ def _cost(axes: Axes, points: pd.DataFrame, look: Mapping) -> None:
         place = _step(axes, rows["cost"].to_numpy(), rows, "front_cost", where="post")
         if place:
             axes.annotate(
-                sparsity_label(sparsity), place, xytext=(5, 0), textcoords="offset points", fontsize=7.5, va="center",
+                sparsity_label(sparsity), place, xytext=(0, 5), textcoords="offset points", fontsize=7.5, ha="center",
                 color="#444444",
             )  # fmt: skip
     _plain(axes, points["cost"])
@@ -93,11 +93,11 @@ def _cost(axes: Axes, points: pd.DataFrame, look: Mapping) -> None:
 
 
 def _dots(axes: Axes, places: np.ndarray, points: pd.DataFrame, look: Mapping) -> None:
-    errors = error(points["top1"])
-    for method in points["method"].unique():
-        mine = (points["method"] == method).to_numpy()
-        style = look[method].line() if method in look else GREY
-        axes.plot(places[mine], errors[mine], **(style | {"ls": "", "zorder": 3 if method in look else 2}))
+    errors, methods = error(points["top1"]), points["method"].to_numpy()
+    others = ~np.isin(methods, list(look))
+    axes.plot(places[others], errors[others], **(GREY | {"ls": "", "zorder": 2}))
+    for method, style in look.items():
+        axes.plot(places[methods == method], errors[methods == method], **(style.line() | {"ls": "", "zorder": 3}))
 
 
 def _step(axes: Axes, places: np.ndarray, points: pd.DataFrame, front: str, where: str) -> tuple | None:

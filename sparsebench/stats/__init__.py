@@ -9,6 +9,7 @@ from __future__ import annotations
 from sparsebench.stats.bootstrap import cluster_bootstrap
 from sparsebench.stats.intervals import Interval, mean_interval, paired_difference
 from sparsebench.stats.levels import at_levels
+from sparsebench.stats.nemenyi import critical_difference, not_told_apart
 from sparsebench.stats.pareto import front
 from sparsebench.stats.power import clusters_needed
 from sparsebench.stats.ranks import (
@@ -39,11 +40,13 @@ __all__ = [
     "cluster_means",
     "clustered_difference",
     "clusters_needed",
+    "critical_difference",
     "fewest_clusters",
     "front",
     "holm",
     "mean_interval",
     "mean_ranks",
+    "not_told_apart",
     "paired_difference",
     "rank_scores",
     "sign_flip",
