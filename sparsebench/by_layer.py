@@ -7,14 +7,13 @@ outputs. The gradient of a weight for one example is then a product of these two
     convolution   the same over the patches of X_n
 
 Nothing but products is done an example, so a weight of millions of numbers is read once for all of them, and no more
-than one gradient exists at a time. It takes a network in which every weight asked for is used once, by a layer of these
-two kinds; others are refused before any gradient is handed on.
+than one gradient of a weight exists at a time. It takes a network in which every weight asked for is used once, by a
+layer of these two kinds; others are refused before any gradient is handed on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -57,73 +56,98 @@ def differentiate(
     names = {id(p): name for name, p in params.items()}
     state = {place: p.detach() for place, p in objective.named_parameters()}
     weights = {id(state[place]): names[id(p)] for place, p in objective.named_parameters() if id(p) in names}
-    layers = _Layers(weights, {id(value) for value in state.values()}, take)
+    layers = _Layers(weights, {id(value) for value in state.values()})
 
     def of_one(example: list[Tensor]) -> Tensor:
         return functional_call(objective, state, (join(example),))
 
     # Of the attention kernels only the plain one can be vectorised.
     with sdpa_kernel(SDPBackend.MATH), torch.enable_grad(), layers:
-        losses = vmap(of_one, randomness="same")(part)
-    if layers.used != params.keys():
-        raise Unfit(f"no layer uses {sorted(params.keys() - layers.used)}")
-    losses.sum().backward()
-    for name in params.keys() - layers.heard:
-        take(name, params[name].new_zeros(len(part[0]), *params[name].shape).detach())
+        losses = vmap(of_one, randomness="same")([tensor.detach() for tensor in part])
+    _back(losses, layers.calls)
+    missing = [name for name in params if name not in layers.calls or layers.calls[name].grads is None]
+    if missing:
+        raise Unfit(f"no layer that the loss depends on uses {', '.join(missing)}")
+    for name in params:
+        call = layers.calls.pop(name)
+        for x, grad in zip(call.inputs, call.grads, strict=True):
+            take(name, call.layer.gradient(x, grad)[None])
+
+
+class _Call:
+    """What a layer saw of all examples, an example a row."""
+
+    def __init__(self, layer: _Layer):
+        self.layer = layer
+        self.inputs: Tensor | None = None
+        self.grads: Tensor | None = None
+        """Of its outputs; None until the way back has come by."""
+        self.start: Tensor | None = None
+        """Where the way back ends, if no other layer comes before this one."""
+
+    def run(self, x: Tensor) -> Tensor:
+        self.inputs = x.detach()
+        out = self.layer.run(x.flatten(0, 1) if self.layer.joins else x)
+        if not out.requires_grad:
+            self.start = out.requires_grad_()
+            out = out.clone()  # an activation may overwrite what it is given, which a start cannot be
+        out.register_hook(self._note)  # before any view of it: what overwrites a view drops the hooks of the view
+        return self._apart(out)
+
+    def _note(self, grads: Tensor) -> None:
+        self.grads = self._apart(grads)
+
+    def _apart(self, values: Tensor) -> Tensor:
+        return values.unflatten(0, self.inputs.shape[:2]) if self.layer.joins else values
+
+
+def _back(losses: Tensor, calls: dict[str, _Call]) -> None:
+    """The way back; no tensor but those of the calls is left with a gradient."""
+    starts = [call.start for call in calls.values() if call.start is not None]
+    if starts and losses.requires_grad:
+        torch.autograd.grad(losses.sum(), starts, allow_unused=True)
 
 
 class _Layers(TorchFunctionMode):
-    """Layers whose weight is asked for hand on its gradients on the way back."""
+    """Keeps the calls of the layers whose weight is asked for."""
 
-    def __init__(self, weights: dict[int, str], known: set[int], take: Take):
+    def __init__(self, weights: dict[int, str], known: set[int]):
         super().__init__()
-        self.weights, self.known, self.take = weights, known, take
-        self.used: set[str] = set()
-        self.heard: set[str] = set()
+        self.weights, self.known = weights, known
+        self.calls: dict[str, _Call] = {}
 
     def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         if function in _LAYERS:
             layer = _LAYERS[function](*args, **kwargs)
-            name = self.weights.get(id(layer.weight))
             if self.weights.keys() & {id(layer.input), id(layer.bias)}:
                 raise Unfit("a parameter asked for is the input or the bias of a layer")
-            return function(*args, **kwargs) if name is None else self._tapped(name, layer)
+            name = self.weights.get(id(layer.weight))
+            return function(*args, **kwargs) if name is None else self._kept(name, layer)
         if function not in ABOUT and any(id(value) in self.weights for value in tree_leaves((args, kwargs))):
             raise Unfit(f"a weight is used by {function}")
         return function(*args, **kwargs)
 
-    def _tapped(self, name: str, layer: _Layer) -> Tensor:
-        if name in self.used or (layer.bias is not None and id(layer.bias) not in self.known):
+    def _kept(self, name: str, layer: _Layer) -> Tensor:
+        if name in self.calls or (layer.bias is not None and id(layer.bias) not in self.known):
             raise Unfit(f"{name} is used twice, or beside a bias that is no parameter")
-        self.used.add(name)
-
-        def back(inputs: Tensor, grads: Tensor) -> None:
-            self.heard.add(name)
-            for one, grad in zip(inputs, grads, strict=True):
-                self.take(name, layer.gradient(one, grad)[None])
-
-        return _Tapped.apply(layer.input, layer.run, back)
+        self.calls[name] = _Call(layer)
+        return _Together.apply(layer.input, self.calls[name].run)
 
 
-class _Tapped(torch.autograd.Function):
-    """A layer on all examples at once that tells ``back`` its inputs and the gradients of its outputs."""
+class _Together(torch.autograd.Function):
+    """Runs a layer on all examples at once where vmap would run it on each."""
 
     @staticmethod
-    def forward(x: Tensor, run: Callable, back: Callable) -> Tensor:
+    def forward(x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
         raise Unfit("a layer whose inputs are the same for all examples")
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None: ...
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple, x: Tensor, run: Callable, back: Callable) -> tuple[Tensor, int]:
-        x = x.movedim(in_dims[0], 0)
-        out = run(x)
-        if not out.requires_grad:
-            out.requires_grad_()
-        out.register_hook(partial(back, x.detach()))
-        return out, 0
+    def vmap(info: Any, in_dims: tuple, x: Tensor, run: Callable[[Tensor], Tensor]) -> tuple[Tensor, int]:
+        return run(x.movedim(in_dims[0], 0)), 0
 
 
 class _Layer(NamedTuple):
@@ -132,6 +156,8 @@ class _Layer(NamedTuple):
     input: Tensor
     weight: Tensor
     bias: Tensor | None
+    joins: bool
+    """It takes one dimension before those of an input, so those of examples and of their batches become one."""
     run: Callable[[Tensor], Tensor]
     """All examples, ``[n, *input]``, at once."""
     gradient: Callable[[Tensor, Tensor], Tensor]
@@ -145,7 +171,7 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> _Layer
     def gradient(x: Tensor, grad: Tensor) -> Tensor:
         return grad.reshape(-1, grad.shape[-1]).T @ x.reshape(-1, x.shape[-1])
 
-    return _Layer(input, weight, bias, run, gradient)
+    return _Layer(input, weight, bias, False, run, gradient)
 
 
 def _conv2d(
@@ -156,12 +182,12 @@ def _conv2d(
     how = _pair(stride), _pair(padding), _pair(dilation), groups
 
     def run(x: Tensor) -> Tensor:
-        return F.conv2d(x.flatten(0, 1), weight, bias, *how).unflatten(0, x.shape[:2])
+        return F.conv2d(x, weight, bias, *how)
 
     def gradient(x: Tensor, grad: Tensor) -> Tensor:
         return nn.grad.conv2d_weight(x, weight.shape, grad, *how)
 
-    return _Layer(input, weight, bias, run, gradient)
+    return _Layer(input, weight, bias, True, run, gradient)
 
 
 _LAYERS = {F.linear: _linear, F.conv2d: _conv2d}

@@ -25,14 +25,14 @@ def small_is_large(monkeypatch):
 
 @pytest.fixture
 def refused(monkeypatch) -> list[str]:
-    """Why networks were refused."""
+    """Why networks were refused, or what went wrong."""
     reasons = []
     differentiate = by_layer.differentiate
 
     def watched(*args) -> None:
         try:
             differentiate(*args)
-        except by_layer.Unfit as error:
+        except Exception as error:
             reasons.append(str(error))
             raise
 
@@ -175,6 +175,34 @@ def test_a_weight_that_the_loss_does_not_depend_on_is_told():
     ):
         with pytest.raises(UsageError, match=r"does not depend on .*out\.weight"):
             list(per_example_gradients(net, params, pictures(), loss))
+
+
+def test_activations_in_place_and_residuals(refused):
+    """The first layer's output is overwritten, too."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(2, 4, 3),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(4, 3, 3),
+        nn.ELU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(48, 9),
+    ).double()
+    assert_right(net, scope_of(net).prunable, pictures())
+    assert not refused
+
+
+def test_a_teacher_of_the_loss_is_left_without_gradients(refused):
+    torch.manual_seed(0)
+    net, teacher = Tied().double(), nn.Linear(128, 10).double()
+
+    def loss(model, batch):
+        return (model.out(model.inwards(batch[0].flatten(1))) * teacher(batch[0].flatten(1))).sum()
+
+    params = {name: p for name, p in scope_of(net).prunable.items() if "twice" not in name}
+    assert_right(net, params, pictures(), loss)
+    assert not refused
+    assert teacher.weight.grad is None
 
 
 def test_an_image_that_changes_nothing_is_no_error(refused):

@@ -4,10 +4,10 @@
 
 Every figure is a whole process, interpreter start included, pinned to one core: median wall time of the repeats, its
 range, the median time until something is said, and the largest resident set. "first" is a report without anything
-remembered of earlier ones, "again" the next one, "one changed" one after a record got another accuracy: it is read, and
-everything is ranked, written and drawn again. A report says its tables before it writes pages and draws figures. Files are in
-the page cache. ``--cells`` (a multiple of 2,000) gives a growth curve, ``--folder`` keeps and reuses the synthetic
-results. What was found: NOTES.md.
+remembered of earlier ones, "again" the next one, "one changed" one after a record got another accuracy: it is read,
+and everything is ranked, written and drawn again. A report says its tables before it writes pages and draws figures.
+Files are in the page cache. ``--cells`` (a multiple of 2,000) gives a growth curve, ``--folder`` keeps and reuses the
+synthetic results. What was found: NOTES.md.
 """
 
 from __future__ import annotations
