@@ -158,6 +158,8 @@ class _Differentiation:
             del self.ways[0]
         self.silent = set(params)
         """Parameters without a gradient so far, until the first chunk is done."""
+        self.handed = False
+        """Whether gradients of the chunk at work have been handed on."""
 
     def __call__(self, batch: Any, take: Take) -> Iterator[int]:
         """``take`` every gradient, chunk by chunk; yields the number of examples of each."""
@@ -166,8 +168,9 @@ class _Differentiation:
         while done < len(examples[0]):
             chunk, way = self.ways[0]
             part = [e[done : done + chunk] for e in examples]
+            self.handed = False
             try:
-                way(join, part, partial(self._listen, take) if self.silent else take)
+                way(join, part, partial(self._hand, take))
             except torch.OutOfMemoryError:
                 raise
             except by_layer.Unfit:
@@ -183,13 +186,16 @@ class _Differentiation:
             done += len(part[0])
             yield len(part[0])
 
-    def _listen(self, take: Take, name: str, grads: Tensor) -> None:
+    def _hand(self, take: Take, name: str, grads: Tensor) -> None:
+        self.handed = True
         if name in self.silent and grads.any():
             self.silent.discard(name)
         take(name, grads)
 
     def _give_up(self, error: RuntimeError, alone: Any) -> None:
         """Another way next time; an error of the loss itself shows here, where it is not taken for a limit of vmap."""
+        if self.handed:
+            raise error  # another way would hand the same gradients on twice
         gradients(self.loss(self.model, alone), self.params)
         if len(self.ways) == 1:
             raise error

@@ -212,6 +212,20 @@ def test_an_image_that_changes_nothing_is_no_error(refused):
     assert_right(net, scope_of(net).prunable, [(torch.zeros(2, 2, 8, 8).double(), torch.arange(2)), *pictures()])
 
 
+def test_what_fails_half_way_is_not_begun_again(monkeypatch):
+    """Squares of some examples are already in the sum."""
+
+    def no_memory(x, *_):
+        raise RuntimeError("can't allocate memory")
+
+    monkeypatch.setattr(by_layer.nn.grad, "conv2d_weight", no_memory)
+    net = nn.Sequential(nn.Flatten(2), nn.Linear(64, 64), nn.Unflatten(2, (8, 8)), nn.Conv2d(2, 4, 3), nn.Flatten())
+    params = scope_of(net).prunable
+    assert list(params) == ["1.weight", "3.weight"]
+    with pytest.raises(RuntimeError, match="can't allocate"):
+        mean_squared_gradients(net, params, [(x.float(), y) for x, y in pictures()], cross_entropy)
+
+
 def test_small_networks_are_vectorised(monkeypatch):
     monkeypatch.setattr(per_example, "LARGE", 10**6)
     monkeypatch.setattr(by_layer, "differentiate", None)
