@@ -210,7 +210,7 @@ def report_command(folder, board, tmp_path, monkeypatch, capsys, later):
 
 def test_a_report_of_what_has_not_changed_is_said_again(folder, report_command, monkeypatch):
     first = report_command()
-    assert first.splitlines()[0] == str(folder / "leaderboard.md")
+    assert str(folder / "leaderboard.md") in first.splitlines()
     ranked = Counter()
     judge = report.standing_of
     monkeypatch.setattr(report, "standing_of", lambda *a: ranked.update(["ranked"]) or judge(*a))
