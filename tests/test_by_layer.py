@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sparsebench import by_layer, per_example
+from sparsebench import by_layer, differentiation
 from sparsebench.errors import UsageError
 from sparsebench.per_example import mean_squared_gradients, per_example_gradients
 from sparsebench.scope import scope_of
@@ -20,7 +20,7 @@ from tests.networks import NETWORKS, batches, network
 @pytest.fixture(autouse=True)
 def small_is_large(monkeypatch):
     """Every network is large enough for this way."""
-    monkeypatch.setattr(per_example, "LARGE", 0)
+    monkeypatch.setattr(differentiation, "LARGE", 0)
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def test_what_fails_half_way_is_not_begun_again(monkeypatch):
 
 
 def test_small_networks_are_vectorised(monkeypatch):
-    monkeypatch.setattr(per_example, "LARGE", 10**6)
+    monkeypatch.setattr(differentiation, "LARGE", 10**6)
     monkeypatch.setattr(by_layer, "differentiate", None)
     net = network("mlp").double().eval()
     assert_right(net, scope_of(net).prunable, [(x.double(), y) for x, y in batches()])
