@@ -9,6 +9,8 @@ from sparsebench.errors import UsageError
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "step", "constant")
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+COMPILE = ("", "default", "reduce-overhead")
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,20 @@ class Recipe:
     """Optimiser steps between mask updates of gradual and dynamic methods."""
     precision: str = "32-true"
     channels_last: bool = False
+    compile: str = ""
+    """Mode of ``torch.compile`` for the forward and backward pass of a training step; "" = eager. On a GPU
+    "reduce-overhead" records CUDA graphs. A training that follows a teacher stays eager."""
     validate_every: int = 0
     """Epochs after which validation accuracy is recorded; 0 = only where every record has it."""
 
     def __post_init__(self) -> None:
-        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        choices_of = {
+            "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS, "compile": COMPILE,
+        }  # fmt: skip
+        for name, known in choices_of.items():
             if getattr(self, name) not in known:
-                raise UsageError(f"recipe: {name}={getattr(self, name)!r} is not one of {', '.join(known)}")
+                choices = ", ".join(choice or "'' (eager)" for choice in known)
+                raise UsageError(f"recipe: {name}={getattr(self, name)!r} is not one of {choices}")
         for name in ("epochs", "global_batch", "mask_every", "rate"):
             if not isinstance(getattr(self, name), int | float):
                 raise UsageError(

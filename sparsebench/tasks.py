@@ -34,13 +34,14 @@ class Task:
             )
 
     def settings(self) -> dict[str, Any]:
-        """Everything that changes a number, as JSON; names of tasks on whole data sets know of no part."""
+        """Everything that changes a number, as JSON; what was added later is named where it is asked for."""
         settings = asdict(self)
         for later in ("subset", "diet"):
             if not settings[later]:
                 del settings[later]
-        if not self.recipe.validate_every:
-            del settings["recipe"]["validate_every"]
+        for later in ("validate_every", "compile"):
+            if not settings["recipe"][later]:
+                del settings["recipe"][later]
         return settings
 
     @cached_property

@@ -28,7 +28,7 @@ def test_warm_up_rises_linearly_and_meets_the_schedule():
 @pytest.mark.parametrize(
     "wrong",
     [{"optimizer": "sdg"}, {"schedule": "cosin"}, {"epochs": 0}, {"rate": -1.0}, {"global_batch": 0}, {"mask_every": 0},
-     {"warmup": 1.0}, {"validate_every": -1}, {"validate_every": 0.5}],
+     {"warmup": 1.0}, {"validate_every": -1}, {"validate_every": 0.5}, {"compile": "fast"}, {"precision": "16"}],
 )  # fmt: skip
 def test_nonsense_is_refused_by_name(wrong):
     with pytest.raises(UsageError, match=f"{next(iter(wrong))}="):

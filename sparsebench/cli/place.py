@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 from sparsebench.cli.accelerator import choose_accelerator, count_gpus
@@ -108,15 +109,21 @@ def default_workers(hardware: Hardware, launcher: str) -> int:
     return max(1, cores // (hardware.threads * hardware.devices))
 
 
-def check_batches(board: Board, hardware: Hardware) -> None:
-    """Refuse a number of devices that cannot share a global batch evenly.
+def check_recipes(board: Board, hardware: Hardware) -> None:
+    """Refuse what a task's recipe asks for and this machine cannot give.
 
     Raises:
-        UsageError: a task's global batch is no multiple of it.
+        UsageError: a global batch that the devices cannot share evenly, or compilation without a compiler.
     """
+    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
     for task in board.tasks:
         if task.recipe.global_batch % hardware.world:
             raise UsageError(
                 f"{hardware.world} devices cannot share the global batch of {task.recipe.global_batch} of task "
                 f"{task.name} evenly: choose a divisor"
+            )
+        if task.recipe.compile and hardware.accelerator == "cpu" and not which(compiler):
+            raise UsageError(
+                f"task {task.name} asks for compile={task.recipe.compile!r}, which needs a C++ compiler, and "
+                f"{compiler} is not found: install it, name another one by CXX, or leave compile out"
             )

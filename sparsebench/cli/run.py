@@ -11,7 +11,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from sparsebench.cli.display import Display
-from sparsebench.cli.place import check_batches, default_workers, launcher_options, read_hardware
+from sparsebench.cli.place import check_recipes, default_workers, launcher_options, read_hardware
 from sparsebench.errors import SparsebenchError, UsageError
 from sparsebench.grid import board as boards
 from sparsebench.grid.jobs import Context
@@ -41,7 +41,7 @@ def context_of(board: boards.Board, arguments, files: tuple[str, ...] = ()) -> t
     hardware = read_hardware(arguments)
     check_launcher(arguments.launcher)
     options = launcher_options(arguments)
-    check_batches(board, hardware)
+    check_recipes(board, hardware)
     typed = "sparsebench " + shlex.join(sys.argv[1:])
     return Context(arguments.store, hardware, typed, files, arguments.time_limit), options
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -44,6 +46,20 @@ class Classifier(SeveralSteps):
         self.recipe, self.constant_rate = recipe, constant_rate
         self.first_step, self.schedule_steps = first_step, schedule_steps
         self.distillation = distillation
+        self._compiled: Callable[[Tensor], Tensor] | None = None
+        """The network as training steps run it; scores, measurements and hooks see the network itself."""
+
+    def on_train_start(self) -> None:
+        if self.recipe.compile and self.distillation is None:
+            self._compiled = torch.compile(self._through, mode=self.recipe.compile)
+
+    def on_train_end(self) -> None:
+        if self._compiled is not None:
+            self._compiled = None
+            torch.compiler.reset()  # few compilations of one function are kept, and the next training has a new network
+
+    def _through(self, x: Tensor) -> Tensor:
+        return self.net(x)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(self._laid_out(x))
@@ -51,7 +67,7 @@ class Classifier(SeveralSteps):
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         x, y = batch
         x = self._laid_out(x)
-        logits = self.net(x)
+        logits = self.net(x) if self._compiled is None else self._compiled(x)
         loss = cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
         return loss if self.distillation is None else self.distillation(loss, logits, x)
 
