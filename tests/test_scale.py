@@ -218,6 +218,20 @@ def test_a_report_of_what_has_not_changed_is_said_again(folder, report_command, 
     assert not ranked
 
 
+def test_the_pages_are_written_also_if_nobody_reads_on(folder, report_command, monkeypatch):
+    """``sparsebench report BOARD | head -1``"""
+
+    from types import SimpleNamespace
+
+    def closed(text: str) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("sparsebench.cli.report.sys", SimpleNamespace(stdout=SimpleNamespace(write=closed)))
+    with pytest.raises(BrokenPipeError):
+        report_command()
+    assert (folder / "leaderboard.md").exists()
+
+
 def test_a_report_is_made_again_when_a_record_a_file_or_the_width_has_changed(folder, report_command, monkeypatch):
     first = report_command()
     page = (folder / "leaderboard.md").read_bytes()

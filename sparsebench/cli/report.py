@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,21 +33,32 @@ def command(arguments) -> int:
     memory = Store(arguments.store).memory_of(folder)
 
     def report(there: Listing, console: Console) -> Files:
-        import pandas as pd
-
         from sparsebench.report import read, show
 
-        # Python's own strings: a table of a few thousand short ones is read value by value, where Arrow's are slow.
-        with pd.option_context("mode.string_storage", "python"):
+        with python_strings():
             standing = read(folder, info, memory, there)
             show(folder, info, standing, console)
-        return lambda: formats.write(standing, folder, wanted, not arguments.no_figures, memory)
+
+        def make() -> list[Path]:
+            with python_strings():
+                return formats.write(standing, folder, wanted, not arguments.no_figures, memory)
+
+        return make
 
     with uncollected():
-        for text in again.said(folder, info, [wanted, arguments.no_figures], memory, report):
+        say(again.said(folder, info, [wanted, arguments.no_figures], memory, report))
+    return 0
+
+
+def say(parts: Iterator[str]) -> None:
+    """Print parts as they come; the files that a later one makes are made also if nobody reads on."""
+    for text in parts:
+        try:
             sys.stdout.write(text)
             sys.stdout.flush()
-    return 0
+        except BrokenPipeError:
+            deque(parts, maxlen=0)
+            raise
 
 
 @contextmanager
@@ -59,3 +71,10 @@ def uncollected() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def python_strings() -> AbstractContextManager:
+    """Python's own strings: a table of a few thousand short ones is read value by value, where Arrow's are slow."""
+    import pandas as pd
+
+    return pd.option_context("mode.string_storage", "python")
