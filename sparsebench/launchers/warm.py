@@ -8,6 +8,9 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
+from pickle import UnpicklingError
+from typing import Any
 
 PR_SET_PDEATHSIG = 1
 
@@ -19,9 +22,16 @@ def leave_with(parent: int) -> None:
         os._exit(1)
 
 
+def tell(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """What ends the start of a worker; not where Ctrl-C came between its birth and the news of what it is to do."""
+    if not issubclass(kind, EOFError | UnpicklingError):
+        sys.__excepthook__(kind, error, trace)
+
+
 # Not set where something else imports this module.
 if started_by := os.environ.pop("SPARSEBENCH_PARENT", None):
     leave_with(int(started_by))
+    sys.excepthook = tell
 
 import sparsebench.grid.finish  # noqa: E402
 import sparsebench.grid.stages  # noqa: E402, F401

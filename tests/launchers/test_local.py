@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from multiprocessing import active_children
@@ -144,6 +145,26 @@ def test_ctrl_c_while_workers_start(folder):
     workers = [worker for child in children(process.pid) for worker in children(child)]
     assert all(deaf_to_ctrl_c(worker) for worker in workers)
     interrupt(process)
+
+
+BROKEN_OFF = """
+import os
+from multiprocessing import forkserver
+os.environ["SPARSEBENCH_PARENT"] = str(os.getpid())
+forkserver.set_forkserver_preload(["sparsebench.launchers.warm"])
+forkserver.ensure_running()
+answer, work = forkserver.connect_to_new_process([])
+os.close(work)
+assert forkserver.read_signed(answer) > 0
+print("ended with", forkserver.read_signed(answer))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux")
+def test_a_worker_that_is_told_nothing_ends_quietly():
+    """Ctrl-C may come between its birth and the news of what it is to do."""
+    done = subprocess.run([sys.executable, "-c", BROKEN_OFF], capture_output=True, text=True, timeout=120, check=True)
+    assert (done.stdout, done.stderr) == ("ended with 1\n", "")
 
 
 def test_ctrl_c_before_workers_start(folder):
