@@ -9,7 +9,6 @@ import ctypes
 import os
 import signal
 import sys
-from pickle import UnpicklingError
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
@@ -24,7 +23,7 @@ def leave_with(parent: int) -> None:
 
 def tell(kind: type[BaseException], error: BaseException, trace: Any) -> None:
     """What ends the start of a worker; not where Ctrl-C came between its birth and the news of what it is to do."""
-    if not issubclass(kind, EOFError | UnpicklingError):
+    if not issubclass(kind, EOFError):
         sys.__excepthook__(kind, error, trace)
 
 
