@@ -56,7 +56,8 @@ class Classifier(SeveralSteps):
     def on_train_end(self) -> None:
         if self._compiled is not None:
             self._compiled = None
-            torch.compiler.reset()  # few compilations of one function are kept, and the next training has a new network
+            # Few compilations of one function are kept, and the next training has a new network.
+            torch.compiler.reset()
 
     def _through(self, x: Tensor) -> Tensor:
         return self.net(x)

@@ -70,7 +70,7 @@ def _panels(count: int, methods: int) -> tuple[Figure, list[Axes]]:
 
 
 def _rows(axes: Axes, places: Mapping[str, int], named: bool) -> None:
-    """A line a method. As ticks of every panel they would take most of the time that the figure takes."""
+    """A line a method: one artist, where ticks of every panel are several each."""
     axes.set_yticks(list(places.values()) if named else [], list(places) if named else [], fontsize=7.5)
     axes.set_ylim(-len(places) + 0.4, 0.6)
     heights = np.array(list(places.values()), dtype=float)
@@ -79,7 +79,7 @@ def _rows(axes: Axes, places: Mapping[str, int], named: bool) -> None:
 
 
 def _apart(low: np.ndarray, high: np.ndarray, heights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Horizontal lines as one line with gaps: a hundred times as fast to draw as a line each.
+    """Horizontal lines as one line with gaps, which is one artist to draw.
 
     >>> _apart(np.array([1.0, 2.0]), np.array([3.0, 4.0]), np.array([0.0, 1.0]))[0]
     array([ 1.,  3., nan,  2.,  4., nan])
