@@ -81,3 +81,14 @@ class Recipe:
         if self.schedule == "cosine":
             return 0.5 * (1 + cos(pi * min(1.0, (progress - self.warmup) / (1 - self.warmup))))
         return 1.0
+
+
+def epochs_of(epochs: int, share: float, least: int = 1) -> int:
+    """A share of some epochs in whole ones, at least one of them unless nothing is asked for.
+
+    Lightning resumes exactly at the end of an epoch, and only in fits that are counted in epochs.
+
+    >>> epochs_of(160, 0.25), epochs_of(12, 0.01), epochs_of(12, 0.0, least=0)
+    (40, 1, 0)
+    """
+    return max(1 if share else least, round(epochs * share))

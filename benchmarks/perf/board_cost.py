@@ -23,10 +23,10 @@ from functools import cache
 
 from sparsebench.grid import board as boards
 from sparsebench.grid.plan import Plan, Stage, plan
-from sparsebench.grid.training import epochs_of
 from sparsebench.metrics.flops import macs
 from sparsebench.models import build
 from sparsebench.phases import Prune, Rewind, Train
+from sparsebench.recipe import epochs_of
 from sparsebench.scope import scope_of
 from sparsebench.tasks import Task
 

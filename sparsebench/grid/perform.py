@@ -21,7 +21,7 @@ from sparsebench.grid.pruners import scoring_data
 from sparsebench.grid.state import UNTOUCHED, State, initial_net, shuffled, state_hash, top1, without_units
 from sparsebench.grid.store import Store
 from sparsebench.grid.teacher import distillation_of
-from sparsebench.grid.training import train
+from sparsebench.grid.training import CHECKPOINT, train
 from sparsebench.masks import Masks
 from sparsebench.metrics.flops import macs
 from sparsebench.models.narrow import narrowed
@@ -45,7 +45,7 @@ def _(phase: Train, state: State, store: Store, data, hardware: Hardware) -> Non
     folder = store.stage(state.stage.id)
     from_leader(lambda: folder.mkdir(parents=True, exist_ok=True))
     distillation = distillation_of(phase, state, store, data, hardware)
-    train(state, phase, data, folder / "checkpoint.ckpt", hardware, distillation)
+    train(state, phase, data, folder / CHECKPOINT, hardware, distillation)
     state.report["macs"] = macs(state.net, data.input_shape).dense
 
 

@@ -22,6 +22,7 @@ from sparsebench.grid.plan import Stage
 from sparsebench.grid.state import State, data_of, fresh_report, initial_net, peak_memory_mb, top1, without_units
 from sparsebench.grid.store import CorruptStage, Store
 from sparsebench.grid.trackers import stage_done
+from sparsebench.grid.training import CHECKPOINT
 from sparsebench.masks import Masks
 from sparsebench.phases import describe
 from sparsebench.provenance import provenance
@@ -49,6 +50,8 @@ def run_stage(stage: Stage, store: Store, hardware: Hardware) -> None:
         key: value for key, value in circumstances(stage.task, data, hardware).items() if key != "created"
     }
     from_leader(lambda: save(state, store))
+    # Not before: what is measured after a training takes its time, and whoever is killed then must not train again.
+    from_leader(lambda: (store.stage(stage.id) / CHECKPOINT).unlink(missing_ok=True))
     if hardware.loggers:
         stage_done(stage, state.report, hardware)
 

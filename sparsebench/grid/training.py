@@ -38,7 +38,10 @@ from sparsebench.models.several_steps import Chunks
 from sparsebench.phases import Train
 from sparsebench.protocol import derived_seed
 from sparsebench.ranks import from_leader, rank, world
+from sparsebench.recipe import epochs_of
 
+CHECKPOINT = "checkpoint.ckpt"
+"""In a stage's folder, of a training whose stage is not stored yet."""
 STEPS_AT_ONCE = 16
 """Optimiser steps of a Lightning step, on one device in 32 bits."""
 
@@ -95,7 +98,6 @@ def train(
     state.net = module.net.to(hardware.device)
     state.trainings += 1
     state.start = 0.0
-    from_leader(lambda: checkpoint.unlink(missing_ok=True))
 
 
 def callbacks_of(state: State, phase: Train, data, seen, checkpoint: Path, hardware: Hardware) -> Callbacks:
@@ -139,17 +141,6 @@ def seen_in(phase: Train, data):
     positions, labels = data.train_positions.numpy(), data.train_labels.numpy()
     kept = kept_positions(name, data.class_names, positions, labels, phase.unbalanced)
     return data.restricted(torch.from_numpy(kept))
-
-
-def epochs_of(epochs: int, share: float, least: int = 1) -> int:
-    """A share of some epochs in whole ones, at least one of them unless nothing is asked for.
-
-    Lightning resumes exactly at the end of an epoch, and only in fits that are counted in epochs.
-
-    >>> epochs_of(160, 0.25), epochs_of(12, 0.01), epochs_of(12, 0.0, least=0)
-    (40, 1, 0)
-    """
-    return max(1 if share else least, round(epochs * share))
 
 
 def fit(module: Classifier, data, epochs: int, callbacks: list, checkpoint: Path, hardware: Hardware) -> None:

@@ -22,13 +22,19 @@ from sparsebench.snapshot import Snapshot, load_optimizer
 
 
 class Checkpoint(L.Callback):
-    """Saves the training at the end of an epoch, at most every so many seconds; wants ``AtomicCheckpoints``."""
+    """Saves the training at the end of an epoch, at most every so many seconds; wants ``AtomicCheckpoints``.
+
+    Not at the end of the last one: Lightning would go on from there without a step, and what callbacks do at the end of
+    a training would be left out.
+    """
 
     def __init__(self, path: Path, every_seconds: float):
         self.path, self.every = path, every_seconds
         self._last = time.monotonic()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.current_epoch + 1 >= trainer.max_epochs:
+            return
         # Clocks differ; saving is a thing all ranks do or none.
         if not from_leader(lambda: time.monotonic() - self._last >= self.every):
             return

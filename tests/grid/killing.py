@@ -1,4 +1,4 @@
-"""Killing: a run that dies at the end of every epoch it can, and is started again until it is through."""
+"""Killing: a run that dies at the end of every epoch, and is started again until it is through."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ class Killed(BaseException):
 
 
 def run_killed(board: Any, folder: Path, monkeypatch: Any, most: int) -> tuple[Any, int]:
-    """The result of the run that was not killed any more, None after ``most`` starts; and how often it was killed."""
-    original, kills = training.Checkpoint.on_train_epoch_end, 0
+    """The result of the run that was not killed any more, None after ``most`` starts; and how often it was killed.
+
+    At the end of a training it is killed once: after that no checkpoint is due, so it comes there again.
+    """
+    original, kills, ended = training.Checkpoint.on_train_epoch_end, 0, set()
 
     def save_and_die(self, trainer, module):
         original(self, trainer, module)
-        if trainer.current_epoch + 1 < trainer.max_epochs:
+        if trainer.current_epoch + 1 < trainer.max_epochs or self.path not in ended:
+            ended.update([self.path] if trainer.current_epoch + 1 == trainer.max_epochs else [])
             raise Killed
 
     monkeypatch.setattr(training.Checkpoint, "on_train_epoch_end", save_and_die)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from sparsebench.criteria import is_structured
+from sparsebench.grid import stages, training
 from sparsebench.grid.plan import plan
 from sparsebench.grid.store import Store
 from sparsebench.methods import parse
 from sparsebench.registry import criterion, regime
 from tests.grid.conftest import MLP, RESNET, run_inline, tiny_board
-from tests.grid.killing import run_killed
+from tests.grid.killing import Killed, run_killed
 
 
 def every_regime() -> list[str]:
@@ -40,6 +43,39 @@ def test_killed_at_every_epoch_end_equals_uninterrupted(method, task, tmp_path, 
     for cell in board.cells:
         assert whole.records[cell.id].data["metrics"] == resumed.records[cell.id].data["metrics"]
         assert resumed.records[cell.id].audit_passed
+
+
+@pytest.mark.parametrize("moment", ["before the stage is stored", "before the checkpoint is removed"])
+def test_killed_after_a_training_only_its_last_epoch_is_trained_again(moment, tmp_path, monkeypatch):
+    board = tiny_board("magnitude@gmp")
+    whole = run_inline(board, tmp_path / "whole")
+    epochs: list[tuple[str, int]] = []
+    count, save, killed = training.Checkpoint.on_train_epoch_end, stages.save, set()
+
+    def counted(self, trainer, module):
+        epochs.append((self.path.parent.name, trainer.current_epoch))
+        count(self, trainer, module)
+
+    def die_once(state, store):
+        if moment == "before the checkpoint is removed":
+            save(state, store)
+        if state.stage.id not in killed:
+            killed.add(state.stage.id)
+            raise Killed
+        save(state, store)
+
+    monkeypatch.setattr(training.Checkpoint, "on_train_epoch_end", counted)
+    monkeypatch.setattr(stages, "save", die_once)
+    resumed = None
+    while resumed is None:
+        with suppress(Killed):
+            resumed = run_inline(board, tmp_path / "killed", checkpoint_seconds=0.0)
+    once = [(stage, epoch) for stage in killed for epoch in range(3)]
+    again = [(stage, 2) for stage in killed] if moment == "before the stage is stored" else []
+    assert sorted(epochs) == sorted(once + again)
+    assert len(killed) >= 2
+    for cell in board.cells:
+        assert whole.records[cell.id].data["metrics"] == resumed.records[cell.id].data["metrics"]
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_training_starts_again(tmp_path, monkeypatch, capsys):

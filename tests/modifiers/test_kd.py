@@ -246,7 +246,7 @@ def test_killed_and_resumed_equals_uninterrupted(method, task, tmp_path, monkeyp
     board = replace(board, methods=tuple(parse(m.name, {"finetune": {"epochs": 1.0}}) for m in board.methods))
     assert not run_inline(board, tmp_path / "whole").failed
     _, kills = run_killed(board, tmp_path / "killed", monkeypatch, 6)
-    assert kills == 2
+    assert kills == 4  # after either epoch of the dense network, and of the student
     one, two = Store(tmp_path / "whole"), Store(tmp_path / "killed")
     for stage in plan(board.cells).stages:
         a, b = one.stage_report(stage), two.stage_report(stage)

@@ -98,15 +98,16 @@ def wasted(stage: str, attempts: list[Training], epochs: int) -> list[str]:
     """What a stage's attempts did again without need; ``epochs``: the length of its training.
 
     A stage that is stored is never trained again. An attempt goes on after the last epoch that was seen to end, or
-    with that epoch once more where the process was killed before the checkpoint was in place. It starts from nothing
-    only where nothing can have been saved, or where the training was over and its stage not stored yet.
+    with that epoch once more where the process was killed before the checkpoint was in place; the last epoch has none,
+    so it comes once more where the stage was not stored yet. It starts from nothing only where nothing can have been
+    saved.
     """
     wrong = []
     last = -1
     for attempt in attempts:
         if attempt.kind == "stored":
             wrong.append(f"{stage} is trained although it is stored")
-        if attempt.kind == "fresh" and 0 < last < epochs - 1:
+        if attempt.kind == "fresh" and last > 0:
             wrong.append(f"{stage} starts from nothing after epoch {last} of {epochs}")
         first = 0 if attempt.kind == "fresh" else None
         if attempt.epochs:
