@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from sparsebench.errors import UsageError
 from sparsebench.grid import board as boards
 from sparsebench.grid.cell import Cell
 from sparsebench.grid.plan import plan
@@ -55,6 +58,14 @@ def test_stages_that_do_the_same_after_different_pasts_are_two():
     assert last[0].phases == last[1].phases
     assert last[0].id != last[1].id
     assert whole.trainings == 1 + 2 + 1
+
+
+@pytest.mark.parametrize(("epochs", "share"), [(1, 0.5), (10, 0.96)])
+def test_a_rewind_point_that_rounds_to_the_end_is_refused(epochs, share):
+    short = replace(task("digits-mlp"), recipe=replace(task("digits-mlp").recipe, epochs=epochs))
+    cells = [Cell(short, parse(method), 0.5, 0) for method in ("dense", f"magnitude@imp(rewind={share})")]
+    with pytest.raises(UsageError, match=f"a rewind point at {share} of {epochs} epoch.*nothing would be left"):
+        plan(cells)
 
 
 def test_a_rewind_point_is_a_stage_of_its_own_and_shared():

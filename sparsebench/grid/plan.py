@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from sparsebench.diet import Diet
+from sparsebench.errors import UsageError
 from sparsebench.grid.cell import Cell
 from sparsebench.phases import Phase, Rewind, Train, describe
 from sparsebench.protocol import canonical, list_text, name_of_text, object_text
+from sparsebench.recipe import epochs_of
 from sparsebench.tasks import Task
 
 
@@ -109,7 +111,11 @@ class Piece:
 
 
 def plan(cells: Iterable[Cell]) -> Plan:
-    """Plan cells; their dense references must be among them."""
+    """Plan cells; their dense references must be among them.
+
+    Raises:
+        UsageError: a method rewinds a task to a point after which nothing is left to train.
+    """
     result = Plan()
     dense = {}
     # Cells of one method object and sparsity are cut alike; what they are cut into is worked out once.
@@ -161,10 +167,23 @@ def _training(phase: Train, label: str) -> Piece:
 def _chain(cell: Cell, pieces: list[Piece], stages: dict[str, Stage]) -> Iterator[str]:
     parent = None
     for piece in pieces:
+        if piece.rewind_point:
+            _check_something_is_left(cell, piece.rewind_point)
         point = _add(stages, cell, piece.rewind_point, None, None) if piece.rewind_point else None
         teacher = _add(stages, cell, piece.teacher, None, None) if piece.teacher else None
         parent = _add(stages, cell, piece, parent, point, teacher)
         yield parent
+
+
+def _check_something_is_left(cell: Cell, point: Piece) -> None:
+    """Trainings have whole epochs: of few, a rewind point before the end may be rounded to it."""
+    (training,), epochs = point.phases, cell.task.recipe.epochs
+    if epochs_of(epochs, training.until) >= epochs_of(epochs, 1.0):
+        raise UsageError(
+            f"task {cell.task.name!r}, method {cell.method.name!r}: a rewind point at {training.until:g} of "
+            f"{epochs:g} epoch(s), in whole ones, is the end of training, and nothing would be left to train; "
+            "give the task more epochs, or the method an earlier point or rewind=0"
+        )
 
 
 def _add(

@@ -42,7 +42,7 @@ def run(
     A cell that fails is reported and does not stop the others; a damaged stage or record is set aside and
     computed again. On Ctrl-C the workers stop and everything finished stays. ``options`` are the launcher's own.
     """
-    store, whole = Store(context.store).create(), plan(board.cells)
+    whole, store = plan(board.cells), Store(context.store).create()
     result = Result()
     for _ in range(ATTEMPTS):
         done, notes = store.readable_records(set(whole.cells))

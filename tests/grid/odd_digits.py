@@ -15,7 +15,19 @@ import sparsebench.data.module as module
 from sparsebench.data.source import Resident
 from sparsebench.registry import network
 
-METHODS = ["snip@init", "fisher@init", "rigl", "set", "magnitude@gmp", "topkast", "sparsegpt@oneshot", "l1@finetune"]
+METHODS = [
+    "snip@init",
+    "fisher@init",
+    "rigl",
+    "set",
+    "magnitude@gmp",
+    "topkast",
+    "sparsegpt@oneshot",
+    "l1@finetune",
+    "magnitude@imp(rate=0.5,rewind=0.5)",
+    "magnitude@finetune+kd",
+    "snip@init+reinit",
+]
 load = module.load
 
 

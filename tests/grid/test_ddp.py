@@ -22,9 +22,9 @@ name: together
 version: 1
 title: One process and two
 tasks:
-  - {base: digits-mlp, name: mlp, network_arguments: {hidden: [16, 12]}, recipe: {epochs: 1, mask_every: 3}}
-  - {base: digits-resnet8, name: smooth, network: smooth, network_arguments: {}, recipe: {epochs: 1, mask_every: 3}}
-methods: [snip@init, fisher@init, rigl, set, magnitude@gmp, topkast, sparsegpt@oneshot, l1@finetune]
+  - {base: digits-mlp, name: mlp, network_arguments: {hidden: [16, 12]}, recipe: {epochs: 2, mask_every: 3}}
+  - {base: digits-resnet8, name: smooth, network: smooth, network_arguments: {}, recipe: {epochs: 2, mask_every: 3}}
+methods: [snip@init]
 sparsities: [0.5]
 seeds: [0]
 """
@@ -81,7 +81,7 @@ def test_masks_are_equal_exactly_and_weights_to_float_tolerance(both):
                     assert torch.equal(value, theirs[name]), f"{one.stage_report(stage)['label']}: mask of {name}"
                 else:
                     torch.testing.assert_close(theirs[name], value, rtol=1e-5, atol=1e-5)
-    assert pruned == 16
+    assert pruned == 2 * (11 + 1)  # on either task eleven pruned networks, and the optimiser at a rewind point
 
 
 def test_losses_and_metrics_are_equal(both):
