@@ -24,21 +24,11 @@ class RandomState(L.Callback):
         self._restored: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"ranks": gather(self._now())}
+        return {"ranks": gather(random_states())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         states = state["ranks"]
         self._restored = states[rank() if len(states) == world() else 0]
-
-    def _now(self) -> dict[str, Any]:
-        kind, keys, *rest = numpy.random.get_state()
-        version, internal, gauss = random.getstate()
-        return {
-            "torch": torch.get_rng_state(),
-            "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],
-            "numpy": [kind, torch.from_numpy(keys.astype("int64")), *rest],
-            "python": [version, list(internal), gauss],
-        }
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Later is too late: the first iterator over the training data draws its seed before ``on_train_start``.
@@ -52,3 +42,15 @@ class RandomState(L.Callback):
         numpy.random.set_state((kind, keys.numpy().astype("uint32"), *rest))
         version, internal, gauss = state["python"]
         random.setstate((version, tuple(internal), gauss))
+
+
+def random_states() -> dict[str, Any]:
+    """The states of Python's, NumPy's and torch's generators, on a GPU too where one is in use."""
+    kind, keys, *rest = numpy.random.get_state()
+    version, internal, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],
+        "numpy": [kind, torch.from_numpy(keys.astype("int64")), *rest],
+        "python": [version, list(internal), gauss],
+    }

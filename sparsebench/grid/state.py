@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsebench import tree
+from sparsebench.callbacks.random_state import random_states
 from sparsebench.grid.hardware import Hardware
 from sparsebench.grid.plan import Stage
 from sparsebench.masks import Masks
@@ -74,13 +75,13 @@ UNTOUCHED = "weights, buffers, gradients, modes and random state after scoring e
 
 
 def state_hash(net: nn.Module) -> str:
-    """Hash of all that scoring must leave alone: weights, buffers, gradients, modes and torch's random state."""
+    """Hash of all that scoring must leave alone: weights, buffers, gradients, modes and random states."""
     return tree.digest(
         {
             "state": net.state_dict(),
             "gradients": [p.grad for p in net.parameters()],
             "modes": [module.training for module in net.modules()],
-            "random": torch.get_rng_state(),
+            "random": random_states(),
         }
     )
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from copy import deepcopy
 
+import numpy as np
+import pytest
 import torch
 from torch import nn
 
-from sparsebench.grid.state import logits, top1
+from sparsebench.grid.state import logits, state_hash, top1
 from tests.ranks import as_ranks
 
 
@@ -36,3 +39,22 @@ def test_ranks_share_the_images_and_know_all_logits():
     for found, their_labels in shares:
         assert torch.equal(found, z)
         assert torch.equal(their_labels, labels)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net: net.scale.data.add_(1),
+        lambda net: net.eval(),
+        lambda net: setattr(net.scale, "grad", torch.ones(1)),
+        lambda net: torch.rand(1),
+        lambda net: np.random.rand(),
+        lambda net: random.random(),
+    ],
+)
+def test_whatever_scoring_must_leave_alone_is_seen_to_change(change):
+    net = Echo()
+    before = state_hash(net)
+    assert state_hash(net) == before
+    change(net)
+    assert state_hash(net) != before
