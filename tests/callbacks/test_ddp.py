@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from sparsebench.functional import pruning
+from sparsebench.functional import pruning, scores
 
 SCRIPT = """
 import json, os, sys
@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 from sparsebench.callbacks import DynamicSparsity, Pruner, Iterative
+from sparsebench.functional import scores
 from sparsebench.snapshot import state_digest
 
 torch.set_num_threads(1)
@@ -59,6 +60,9 @@ results = {
     "set": fit(DynamicSparsity("set", 0.8, every=1, end=1.0, on="net"), 5),
 }
 rank = torch.distributed.get_rank()
+exact = Module().net.double()
+share = [tuple(t[rank:32:2].double() if t.is_floating_point() else t[rank:32:2] for t in data)]
+torch.save({name: scores(exact, name, share) for name in ("snip", "grasp", "gradient", "fisher")}, f"{out}/{rank}.pt")
 json.dump(results, open(f"{out}/{rank}.json", "w"))
 """
 
@@ -85,3 +89,9 @@ def test_unseeded_ranks_agree_and_score_as_one_process(tmp_path: Path):
     for name in ("snip", "grasp"):
         batch = next(iter(DataLoader(TensorDataset(*data), 32)))
         assert ranks[0][name]["digest"] == pruning(net, name, sparsity=0.8, data=[batch]).masks.digest()
+
+    exact, whole = net.double(), [(data[0][:32].double(), data[1][:32])]
+    for found in (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)):
+        for name, by_layer in found.items():
+            for layer, expected in scores(exact, name, whole).items():
+                torch.testing.assert_close(by_layer[layer], expected, rtol=1e-9, atol=1e-15)
