@@ -10,13 +10,12 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from sparsebench.errors import SparsebenchError
 from sparsebench.files import write_atomic
-from sparsebench.protocol import canonical
+from sparsebench.seal import digest, if_sealed
 
 SCHEMA = 1
 """The newest record layout this version reads; added fields do not raise it, changed meanings do."""
@@ -31,6 +30,7 @@ _WHEN_OK = {
     "metrics.top1": _NUMBER, "sparsity.asked": _NUMBER, "sparsity.achieved": _NUMBER,
     "flops.speedup": _NUMBER, "cost.epochs": _NUMBER, "cost.seconds": _NUMBER,
 }  # fmt: skip
+_KEYS = {name: name.split(".") for name in (*_ALWAYS, *_WHEN_OK)}
 _FRACTIONS = (
     "top1", "top5", "worst_class", "dead_static", "dead_dynamic", "dead_dynamic_alive", "dead_permanent",
     "neg_preact", "ece", "val_top1_before", "val_top1", "corrupted",
@@ -63,9 +63,20 @@ class Record:
                 that do not match the digest written with them.
         """
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            text = Path(path).read_bytes()
         except OSError as error:
             raise CorruptRecord(path, f"cannot be read ({error.strerror})") from error
+        data = if_sealed(text)
+        if data is None:
+            return cls._load_slowly(text, path)
+        _validate(data, path, storable=True)
+        return cls(data)
+
+    @classmethod
+    def _load_slowly(cls, text: bytes, path: str | Path) -> Record:
+        """Read and verify any text as the canonical form asks, and say why where it cannot be trusted."""
+        try:
+            data = json.loads(text.decode("utf-8"))
         except (ValueError, RecursionError) as error:
             raise CorruptRecord(path, f"not a JSON file ({error})") from error
         try:
@@ -145,16 +156,6 @@ def record_path(results: str | Path, board: str, method: str, cell_id: str) -> P
     return Path(results) / board / method.replace("/", "~") / f"{cell_id}.json"
 
 
-def digest(data: Mapping[str, Any]) -> str:
-    """sha256 of the canonical JSON (sorted keys, no spaces) without the field ``digest`` itself.
-
-    Raises:
-        ValueError: a number is not finite.
-    """
-    rest = {key: value for key, value in data.items() if key != "digest"}
-    return sha256(canonical(rest).encode()).hexdigest()
-
-
 def _validate(data: Any, path: str | Path, storable: bool = False) -> None:
     why = next(_faults(data, storable), None)
     if why:
@@ -188,11 +189,12 @@ def _faults(data: Any, storable: bool) -> Iterator[str]:
 def _mistyped(data: Mapping, fields: Mapping[str, Any]) -> Iterator[str]:
     for name, kind in fields.items():
         value: Any = data
-        for key in name.split("."):
-            if not isinstance(value, Mapping) or key not in value:
-                yield f"field {name!r} is missing"
-                return
-            value = value[key]
+        try:
+            for key in _KEYS[name]:
+                value = value[key]
+        except (LookupError, TypeError):
+            yield f"field {name!r} is missing"
+            return
         if not _is_a(value, kind):
             expected = "number" if kind is _NUMBER else kind.__name__
             yield f"field {name!r} is {value!r}, must be of type {expected}"

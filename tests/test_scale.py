@@ -18,7 +18,7 @@ from sparsebench.methods import parse
 from sparsebench.phases import Train, describe
 from sparsebench.protocol import name_of
 from sparsebench.record import Record
-from sparsebench.report import rows
+from sparsebench.report import stamps
 from sparsebench.tasks import task
 from tests.report.conftest import make_board, make_records
 
@@ -105,8 +105,8 @@ def reads(monkeypatch) -> Counter:
 @pytest.fixture
 def later(monkeypatch) -> None:
     """An hour after the records were written."""
-    now = rows.time.time_ns()
-    monkeypatch.setattr(rows.time, "time_ns", lambda: now + 3600 * 10**9)
+    now = stamps.time.time_ns()
+    monkeypatch.setattr(stamps.time, "time_ns", lambda: now + 3600 * 10**9)
 
 
 def test_a_second_report_reads_no_record(folder, board, tmp_path, reads, later):
@@ -247,7 +247,7 @@ def test_a_report_is_made_again_when_a_record_a_file_or_the_width_has_changed(fo
 
 def test_a_report_a_second_after_a_record_was_written_is_not_remembered(folder, report_command, monkeypatch):
     now = max(path.stat().st_mtime_ns for path in folder.rglob("*.json"))
-    monkeypatch.setattr(rows.time, "time_ns", lambda: now + 10**9)
+    monkeypatch.setattr(stamps.time, "time_ns", lambda: now + 10**9)
     report_command()
     ranked = Counter()
     judge = report.standing_of

@@ -25,7 +25,7 @@ class Mutant:
     effect: str
     """What it does to a number."""
     rule: int | None
-    """The audit's rule that the mistake breaks; None = no rule can see it, only tests."""
+    """The audit's rule that does not hold of a cell with the mistake; None where none speaks of it."""
     killed_by: tuple[str, ...]
     """Node ids of pytest; of each at least one test must fail."""
 

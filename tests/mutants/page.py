@@ -19,8 +19,9 @@ pytest -m mutants -v
 
 runs them all. A mutant is a changed line or two (`tests/mutants/pack/`); it is *killed* when of every name in the last
 column at least one test fails, while all of them pass on the code as it is. A test that breaks down (an import, a
-name, a type) is no kill. *Rule* is the rule of the audit that the mistake breaks in a cell (see
-[architecture.md](architecture.md)); where there is none, no run can see it of itself and tests must.
+name, a type) is no kill. *Rule* is the rule of the audit (see [architecture.md](architecture.md)) that does not hold of
+a cell with this mistake; whether the cell's own audit can see that depends on what it shares with the code that is
+wrong, so tests must.
 
 This page is written by `python -m tests.mutants.page` and compared with the code by a test.
 """

@@ -18,16 +18,26 @@ MUTANTS = [
     ),
     Mutant(
         name="digest_covers_only_the_metrics",
-        file="sparsebench/record.py",
+        file="sparsebench/seal.py",
         edits={
-            'for key, value in data.items() if key != "digest"}\n': (
-                'for key, value in data.items() if key == "metrics"}\n'
-            )
+            "for key, value in data.items() if key != FIELD}": 'for key, value in data.items() if key == "metrics"}'
         },
         seen="A checksum of the numbers, not of what they are numbers of.",
         effect="A record of one seed or method passes for another's.",
         rule=None,
         killed_by=(f"{RECORD}::test_whatever_is_edited_in_a_new_record_is_noticed",),
+    ),
+    Mutant(
+        name="quick_check_believes_what_it_reads",
+        file="sparsebench/seal.py",
+        edits={"    return data if sha256(written).hexdigest() == data.get(FIELD) else None": "    return data"},
+        seen="A fast path beside the careful one leaves the check out.",
+        effect="A number on the board that no run gave.",
+        rule=None,
+        killed_by=(
+            f"{RECORD}::test_an_edited_number_is_noticed",
+            "tests/test_seal.py::test_every_edited_digit_that_changes_a_value_is_noticed",
+        ),
     ),
     Mutant(
         name="same_cell_counted_twice",
