@@ -5,12 +5,17 @@ Exit codes: 0 done, 1 a cell failed, 2 the command makes no sense, 130 stopped b
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,14 +45,17 @@ def _sigterm() -> Iterator[list[int]]:
 
 
 def _run(argv: Sequence[str] | None, received: list[int]) -> int:
+    from sparsebench.cli.cycles import uncollected
     from sparsebench.errors import SparsebenchError, UsageError
 
     try:
-        from sparsebench.cli.parser import parse
-
-        arguments = parse(sys.argv[1:] if argv is None else list(argv))
-        code = _dispatch(arguments)
+        with uncollected():
+            command, arguments = _asked(sys.argv[1:] if argv is None else list(argv))
+        code = command(arguments)
         sys.stdout.flush()
+        if argv is None and "torch" not in sys.modules:
+            # The process ends, and what tables and plans leave behind need not go in order; what a training does might.
+            gc.freeze()
         return code
     except KeyboardInterrupt:
         rest = "what is finished stays, the same command goes on from there"
@@ -64,11 +72,15 @@ def _run(argv: Sequence[str] | None, received: list[int]) -> int:
         return _say(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
 
 
-def _dispatch(arguments) -> int:
+def _asked(argv: list[str]) -> tuple[Callable[[Namespace], int], Namespace]:
+    """The command that was typed, and its arguments."""
     from importlib import import_module
 
-    command = arguments.command.replace("list", "listing")
-    return import_module(f"sparsebench.cli.{command}").command(arguments)
+    from sparsebench.cli.parser import parse
+
+    arguments = parse(argv)
+    name = arguments.command.replace("list", "listing")
+    return import_module(f"sparsebench.cli.{name}").command, arguments
 
 
 def _say(message: object, code: int) -> int:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from sparsebench.cli.cycles import uncollected
 from sparsebench.errors import UsageError
 from sparsebench.grid.store import Store
 from sparsebench.report.cards import FORMATS, card, render
@@ -14,8 +15,6 @@ SUFFIXES = {".html": "html", ".htm": "html", ".md": "md"}
 
 
 def command(arguments) -> int:
-    from sparsebench.cli.report import uncollected
-
     how = _format(arguments.format, arguments.to)
     with uncollected():
         page = card(arguments.method, arguments.results, arguments.board, _memory(arguments.store))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
@@ -19,9 +21,7 @@ class Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         text = " ".join(line.strip() for line in str(message).splitlines())
         text = re.sub(r'Parser key "(\w+)"(?: element \d+)?:', r"--\1:", text)
-        commands = "run|status|report|list|show|card|export|latency|rerun|verify|new|check|submit|validate|reproduce"
-        commands += "|explore"
-        text = re.sub(rf"(?:{commands})\.(\w+)", r"\1", text)
+        text = re.sub(rf"(?:{'|'.join(COMMANDS)})\.(\w+)", r"\1", text)
         text = re.sub(r"Expected a <class '(\w+)'>. Got value:", r"expected \1, got", text)
         text = re.sub(r"arguments are required: (?=to\b)", "arguments are required: --", text)
         text = re.sub(r"--[a-z_]+", lambda option: option[0].replace("_", "-"), text)
@@ -34,12 +34,12 @@ def parse(argv: list[str]) -> Namespace:
     Raises:
         UsageError: an unknown command or option (with the nearest one), or a value of a wrong type.
     """
-    parser, commands = build()
+    parser, commands = build(argv[:1])
     if not argv:
         parser.print_help()
         raise SystemExit(0)
-    if not argv[0].startswith("-") and argv[0] not in commands:
-        raise unknown("command", argv[0], commands, "sparsebench --help")
+    if not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        raise unknown("command", argv[0], COMMANDS, "sparsebench --help")
     if argv[0] in commands:
         _known_options(argv[1:], commands[argv[0]], f"sparsebench {argv[0]}")
     else:
@@ -48,26 +48,11 @@ def parse(argv: list[str]) -> Namespace:
     return Namespace(command=parsed.subcommand, **vars(parsed[parsed.subcommand]))
 
 
-def build() -> tuple[Parser, dict[str, Parser]]:
+def build(typed: Sequence[str] = ()) -> tuple[Parser, dict[str, Parser]]:
+    """The parser and those of its commands; of the one command that was typed alone, since each takes its time."""
     parser = Parser(prog="sparsebench", description="A benchmark suite for neural network pruning.", version=_version())
-    commands = {
-        "run": _run(),
-        "reproduce": _reproduce(),
-        "explore": _explore(),
-        "status": _board_command("status", "what of a board is done and what is missing"),
-        "report": _report(),
-        "list": _list(),
-        "show": _show(),
-        "card": _card(),
-        "export": _export(),
-        "latency": _latency(),
-        "rerun": _rerun(),
-        "verify": _verify(),
-        "new": _new(),
-        "check": _check(),
-        "submit": _submit(),
-        "validate": _validate(),
-    }
+    names = [name for name in typed if name in COMMANDS] or list(COMMANDS)
+    commands = {name: COMMANDS[name]() for name in names}
     group = parser.add_subcommands(required=True, metavar="COMMAND")
     for name, command in commands.items():
         group.add_subcommand(name, command, help=command.description)
@@ -282,3 +267,24 @@ def _version() -> Any:
     from importlib.metadata import version
 
     return version("sparsebench")
+
+
+COMMANDS: dict[str, Callable[[], Parser]] = {
+    "run": _run,
+    "reproduce": _reproduce,
+    "explore": _explore,
+    "status": partial(_board_command, "status", "what of a board is done and what is missing"),
+    "report": _report,
+    "list": _list,
+    "show": _show,
+    "card": _card,
+    "export": _export,
+    "latency": _latency,
+    "rerun": _rerun,
+    "verify": _verify,
+    "new": _new,
+    "check": _check,
+    "submit": _submit,
+    "validate": _validate,
+}
+"""What makes the parser of each command, in the order of the help."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections import deque
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparsebench.cli.cycles import uncollected
 from sparsebench.errors import UsageError
 from sparsebench.grid import board as boards
 from sparsebench.grid.store import Store
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sparsebench.report.stamps import Listing
 
 
+@uncollected()
 def command(arguments) -> int:
     from sparsebench.report import again, formats
 
@@ -45,8 +46,7 @@ def command(arguments) -> int:
 
         return make
 
-    with uncollected():
-        say(again.said(folder, info, [wanted, arguments.no_figures], memory, report))
+    say(again.said(folder, info, [wanted, arguments.no_figures], memory, report))
     return 0
 
 
@@ -59,18 +59,6 @@ def say(parts: Iterator[str]) -> None:
         except BrokenPipeError:
             deque(parts, maxlen=0)
             raise
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """No search for cycles: a report makes many objects and few cycles, and the search took a tenth of its time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def python_strings() -> AbstractContextManager:

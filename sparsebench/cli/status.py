@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+from sparsebench.cli.cycles import uncollected
 from sparsebench.grid import board as boards
 from sparsebench.grid.plan import plan
 from sparsebench.grid.store import Store
 
 
+@uncollected()
 def command(arguments) -> int:
     board = boards.load(arguments.board)
     whole, store = plan(board.cells), Store(arguments.store)

@@ -15,7 +15,7 @@ PACKAGE = Path(sparsebench.__file__).parent
 CALLBACKS = PACKAGE.parent / "callbacks"
 
 FLOORS = [
-    {"errors", "files", "stats", "protocol", "release"},
+    {"errors", "files", "stats", "protocol", "seal", "release"},
     {
         "registry",
         "ranks",
@@ -76,6 +76,7 @@ NO_TORCH = {
     "errors",
     "files",
     "protocol",
+    "seal",
     "phases",
     "recipe",
     "registry",
