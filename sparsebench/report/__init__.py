@@ -88,8 +88,9 @@ def standing_of(
     notes = [f"Not trusted and left out: `{error.path.relative_to(folder)}`: {error.why}." for error in corrupt]
     if left_out:
         notes.append(f"{left_out} records of another board version, protocol, task, sparsity or seed left out.")
-    all_of = ranking.rank(cells, ranked, table.overall(cells, ranked, board), board)
-    sentences = verdict.verdict(cells, board, all_of)
+    scored = cells[table.SCORED]
+    all_of = ranking.rank(scored, ranked, table.overall(scored, ranked, board), board)
+    sentences = verdict.verdict(scored, board, all_of)
     return Standing(
         board, cells, all_of.rows, all_of.summary, sentences, notes,
         all_of.differences, all_of.levels, all_of.points, all_of.ranks,

@@ -6,7 +6,6 @@ Reading, ranking and printing ten thousand cells takes seconds; that no file has
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,7 @@ from rich.console import Console
 
 from sparsebench.files import write_atomic
 from sparsebench.report import drawn
-from sparsebench.report.stamps import Listing, files, of_files, stamp
+from sparsebench.report.stamps import Listing, listing, stamp
 
 Files = Callable[[], list[Path]]
 """Makes the files of a report."""
@@ -44,9 +43,8 @@ def said(
     """
     screen, file = console(), memory / "said.json"
     look = [screen.width, screen.is_terminal, screen.color_system]
-    there = list(files(folder))
-    records = of_files(there, time.time_ns())
-    key = drawn.made_of(records, board, json.dumps([asked, look])) if records else ""
+    there = listing(folder)
+    key = drawn.made_of(there.seen, board, json.dumps([asked, look])) if there.seen else ""
     last = drawn.last(folder, file)
     if key and last.get("made_of") == key:
         yield last["said"]

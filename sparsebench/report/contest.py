@@ -28,18 +28,20 @@ def contest(ranks: pd.DataFrame) -> pd.DataFrame:
     table = mean_ranks(ranks)
     if table.empty:
         return table.reindex(columns=COLUMNS)
-    values = cluster_means(ranks[list(table.index)])
-    gaps = values.sub(values.iloc[:, 0], axis=0).iloc[:, 1:]
-    p, least = sign_flip(gaps.to_numpy())
-    table["gap"] = table["rank"] - table["rank"].iloc[0]
-    table["p_holm"] = [np.nan, *holm(p)]
-    told = (holm(p) < ALPHA) & excludes_zero(gaps.to_numpy())
+    values = cluster_means(ranks)[list(table.index)]
+    tasks, means = values.index.get_level_values(CLUSTER[0]).nunique(), values.to_numpy()
+    gaps = means[:, 1:] - means[:, :1]
+    p, least = sign_flip(gaps)
+    adjusted, gap = holm(p), (table["rank"] - table["rank"].iloc[0]).to_numpy()
+    told = (adjusted < ALPHA) & excludes_zero(gaps)
     marks = np.select([told, holm(least) >= ALPHA], ["", FEW], TIE)
-    table["mark"] = np.where(table["gap"] < 1e-9, BEST, ["", *marks])
-    tasks = values.index.get_level_values(CLUSTER[0]).nunique()
-    table["seeds_first"] = [np.nan, *seeds_needed(gaps.to_numpy(), tasks)]
-    table["seeds_next"] = [np.nan, *seeds_needed(np.diff(values.to_numpy(), axis=1), tasks)]
-    return table[COLUMNS]
+    return table.assign(
+        gap=gap,
+        p_holm=[np.nan, *adjusted],
+        mark=np.where(gap < 1e-9, BEST, ["", *marks]),
+        seeds_first=[np.nan, *seeds_needed(gaps, tasks)],
+        seeds_next=[np.nan, *seeds_needed(np.diff(means, axis=1), tasks)],
+    )[COLUMNS]
 
 
 def excludes_zero(values: np.ndarray, level: float = 0.95) -> np.ndarray:

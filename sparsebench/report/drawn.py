@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -93,17 +94,22 @@ def made_of(seen: str, board: Mapping[str, Any], *further: str) -> str:
 
 def _shows(standing: Standing) -> str:
     """Hash of all that decides how the figures look."""
+    from pandas.util import hash_pandas_object
+
     digest = sha256(_code().encode())
     digest.update(json.dumps([standing.board[key] for key in ("tasks", "methods", "sparsities")]).encode())
-    for table in (standing.rows, standing.points, standing.ranks):
-        digest.update(table.to_csv().encode())
-    digest.update(standing.cells.groupby("task")["chance"].max().to_csv().encode())
+    chance = standing.cells.groupby("task")[["chance"]].max()
+    for table in (standing.rows, standing.points, standing.ranks, chance):
+        digest.update(json.dumps(list(table.columns)).encode())
+        digest.update(hash_pandas_object(table).to_numpy().tobytes())
     return digest.hexdigest()
 
 
+@cache
 def _code() -> str:
     """Hash of the code between a record and a page, and the versions of the libraries that draw."""
     digest = sha256("".join(map(version, LIBRARIES)).encode())
-    for file in sorted([*(PACKAGE / "report").rglob("*.py"), *(PACKAGE / "stats").glob("*.py"), PACKAGE / "record.py"]):
+    verifying = [PACKAGE / f"{name}.py" for name in ("protocol", "seal", "record")]
+    for file in sorted([*(PACKAGE / "report").rglob("*.py"), *(PACKAGE / "stats").glob("*.py"), *verifying]):
         digest.update(file.read_bytes())
     return digest.hexdigest()

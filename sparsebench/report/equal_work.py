@@ -31,12 +31,10 @@ def accuracies(complete: pd.DataFrame) -> pd.DataFrame:
         places, heights = curves.setdefault((task, seed, method), ([], []))
         places.append(speedup)
         heights.append(top1)
-    found = [
-        (task, level, seed, method, value)
-        for (task, seed, method), points in curves.items()
-        for level, value in zip(LEVELS, at_levels(*points, LEVELS).tolist(), strict=True)
-    ]
-    table = pd.DataFrame(found, columns=[*BLOCK, "method", "top1"])
+    found = pd.DataFrame(list(curves), columns=[*CLUSTER, "method"])
+    table = found.loc[np.repeat(found.index, len(LEVELS))]
+    table["sparsity"] = np.tile(LEVELS, len(curves))
+    table["top1"] = np.concatenate([at_levels(*points, LEVELS) for points in curves.values()] or [[]])
     scores = table.pivot(index=BLOCK, columns="method", values="top1")
     covered = scores.notna().groupby(level=["task", "sparsity"]).all()
     reach = covered.sum(axis=1)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparsebench.record import CorruptRecord, Record
-from sparsebench.report import rows
+from sparsebench.report.stamps import files
 
 if TYPE_CHECKING:
     from sparsebench.report import Standing
@@ -31,7 +31,7 @@ def kept(standing: Standing, folder: str | Path) -> list[Kept]:
     cells = standing.cells
     places = {key: place for place, key in enumerate(zip(*(cells[c].tolist() for c in CELL + RULES), strict=True))}
     found: dict[str, tuple[int, Kept]] = {}
-    for name, _ in rows.files(folder):
+    for name, _ in files(folder):
         try:
             record = Record.load(Path(folder, name))
         except CorruptRecord:

@@ -14,18 +14,20 @@ that which wrote it.
 from __future__ import annotations
 
 import json
-import time
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
+
+from sparsebench import protocol, seal
 from sparsebench import record as records
 from sparsebench.files import write_atomic
 from sparsebench.record import CorruptRecord, Record, copied
 from sparsebench.report import table
-from sparsebench.report.stamps import Listing, files, of_files, settled
+from sparsebench.report.stamps import Listing, listing, settled
 
 SPARED = 100
 """The memory is written anew once more than one row in so many is new: to write it takes as long as to read those."""
@@ -42,7 +44,7 @@ class Found(NamedTuple):
     corrupt: list[CorruptRecord]
     """What could not be trusted."""
     seen: str
-    """Hash of the stamps of all files; empty where one changed too lately for its stamp to tell the next change."""
+    """As of a :class:`~sparsebench.report.stamps.Listing`."""
 
 
 def read(folder: str | Path, memory: str | Path | None = None, there: Listing | None = None) -> Found:
@@ -55,16 +57,16 @@ def read(folder: str | Path, memory: str | Path | None = None, there: Listing | 
         there: the files below the folder, if they have been listed already.
     """
     known = _recall(memory) if memory else {}
-    now, fresh, rows, corrupt = time.time_ns(), {}, [], []
+    there = there or listing(folder)
+    fresh, rows, corrupt = {}, [], []
     seen: dict[str, str] = {}
-    there = list(files(folder)) if there is None else there
-    for name, stat in there:
+    for name, stat in there.files:
         entry = known.get(name)
         try:
             if entry is None or entry[0] != stat:
                 record = Record.load(Path(folder, name))
                 entry = (stat, record.data["cell_id"], table.row(record))
-            if settled(stat, now):
+            if settled(stat, there.now):
                 fresh[name] = entry
             first = seen.setdefault(entry[1], name)
             if first is not name:
@@ -77,12 +79,12 @@ def read(folder: str | Path, memory: str | Path | None = None, there: Listing | 
         # A leaderboard can be made from a place where nothing can be remembered.
         with suppress(OSError):
             write_atomic(memory, json.dumps({"code": _code(), "files": fresh}))
-    return Found(rows, corrupt, of_files(there, now))
+    return Found(rows, corrupt, there.seen)
 
 
 def _recall(memory: str | Path) -> dict[str, Entry]:
     try:
-        found = json.loads(Path(memory).read_bytes())
+        found = orjson.loads(Path(memory).read_bytes())
         if found["code"] == _code():
             return {name: (stat, cell, row) for name, (stat, cell, row) in found["files"].items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -93,5 +95,6 @@ def _recall(memory: str | Path) -> dict[str, Entry]:
 @cache
 def _code() -> str:
     """Hash of the code that verifies records and picks their values."""
-    sources = [Path(module).read_bytes() for module in (__file__, records.__file__, table.__file__)]
+    files = [Path(module.__file__) for module in (protocol, seal, records, table)]
+    sources = [file.read_bytes() for file in (*files, Path(__file__))]
     return sha256(b"".join(sources)).hexdigest()

@@ -23,6 +23,8 @@ METRICS = [
     "dead_dynamic", "dead_dynamic_alive", "dead_permanent", "neg_preact", "val_top1_before", "val_top1",
     "corrupted",
 ]  # fmt: skip
+SCORED = [*ROW, "seed", "ok", "collapsed", "audit_passed", "top1", "speedup", "epochs", "train_flops"]
+"""What ranks, tests and sentences need of the cells: all columns would be copied wherever some rows are taken."""
 AVERAGED = [*METRICS, "achieved", "speedup", "epochs", "own_epochs", "train_flops", "seconds"]
 
 
@@ -130,7 +132,8 @@ def leaderboard(cells: pd.DataFrame, seeds: int | None = None) -> pd.DataFrame:
 # Plain loops over thousands of small groups: pandas would spend a millisecond on each.
 def _halves(cells: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
     values: dict[tuple, list[float]] = {}
-    for *place, top1 in _tuples(cells[cells["top1"].notna()], [*ROW, "top1"]):
+    columns = [*ROW, "top1"]
+    for *place, top1 in _tuples(cells.loc[cells["top1"].notna(), columns], columns):
         values.setdefault(tuple(place), []).append(top1)
     halves = {place: mean_interval(found).half for place, found in values.items()}
     return pd.Series([halves.get(place) for place in _tuples(table, ROW)], index=table.index, dtype=float)
@@ -147,17 +150,18 @@ def _listed(column: pd.Series) -> list:
 
 def _marks(cells: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
     by_seed: dict[tuple, dict[int, float]] = {}
-    for *place, seed, top1 in _tuples(cells[cells["ok"]], ["task", "sparsity", "method", "seed", "top1"]):
+    columns = [*ROW, "seed", "top1"]
+    for *place, seed, top1 in _tuples(cells.loc[cells["ok"], columns], columns):
         by_seed.setdefault(tuple(place), {})[seed] = top1
-    winners = table[table["rank"] == 1].drop_duplicates(["task", "sparsity"])
+    winners = table.loc[table["rank"] == 1, ROW].drop_duplicates(["task", "sparsity"])
     best = winners.set_index(["task", "sparsity"])["method"].to_dict()
     marks = []
-    for row in table.itertuples():
-        if np.isnan(row.rank) or row.rank == 1:
-            marks.append("" if np.isnan(row.rank) else "best")
+    for task, method, sparsity, rank in _tuples(table, [*ROW, "rank"]):
+        if np.isnan(rank) or rank == 1:
+            marks.append("" if np.isnan(rank) else "best")
             continue
-        place = (row.task, row.sparsity)
-        gap = paired_difference(by_seed[(*place, best[place])], by_seed[(*place, row.method)])
+        winner = best[task, sparsity]
+        gap = paired_difference(by_seed[task, winner, sparsity], by_seed[task, method, sparsity])
         marks.append("tie" if gap and gap.low is not None and not gap.separated else "")
     return pd.Series(marks, index=table.index, dtype=object)
 

@@ -22,7 +22,7 @@ def cluster_bootstrap(
 
     Args:
         totals: [clusters, columns], sums of a cluster's values; 0 where it has none.
-        sizes: [clusters, columns], how many values that are.
+        sizes: [clusters, columns], how many values that are; [clusters, 1] where all columns have as many.
 
     Returns:
         Lower and upper bounds, [columns] each.
@@ -34,7 +34,7 @@ def cluster_bootstrap(
     counts = _counts(len(totals), draws, seed)
     with np.errstate(invalid="ignore", divide="ignore"):
         means = (counts @ totals) / (counts @ sizes)
-    present = (sizes > 0).sum(axis=0)
+    present = np.broadcast_to((sizes > 0).sum(axis=0), totals.shape[1:])
     for n in np.unique(present[present > 1]):
         columns = present == n
         tail = normal_cdf(np.sqrt(n / (n - 1)) * t_quantile((1 - level) / 2, int(n) - 1))

@@ -58,7 +58,7 @@ def mean_ranks(ranks: pd.DataFrame, level: float = 0.95, draws: int = DRAWS, see
     """The table of :func:`average_ranks` from the ranks in the blocks."""
     grouped = ranks.groupby(level=CLUSTER)
     totals, sizes = grouped.sum().to_numpy(), grouped.size().to_numpy()
-    low, high = cluster_bootstrap(totals, np.repeat(sizes[:, None], ranks.shape[1], axis=1), level, draws, seed)
+    low, high = cluster_bootstrap(totals, sizes[:, None], level, draws, seed)
     table = pd.DataFrame(
         {"rank": ranks.mean(), "low": low, "high": high, "blocks": len(ranks), "clusters": len(sizes)},
         index=ranks.columns,

@@ -13,7 +13,7 @@ def test_the_tables_are_said_before_the_files_are_made(tmp_path):
 
     def report(there, console):
         done.append("tables")
-        console.print(f"{len(there)} records")
+        console.print(f"{len(there.files)} records")
 
         def make() -> list[Path]:
             done.append("files")
