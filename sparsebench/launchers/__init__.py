@@ -1,4 +1,4 @@
-"""Launchers: where jobs run. A launcher is one file.
+"""Launchers: where jobs run. A launcher is one class in one file; what it needs of others lies beside it.
 
 ``run(jobs, waits, listener)`` carries out jobs, each after those it waits for, and tells the listener how it goes.
 ``close`` ends what was started for it. Launchers that take one job after the other only say how
