@@ -41,7 +41,8 @@ class RandomState(L.Callback):
         kind, keys, *rest = state["numpy"]
         numpy.random.set_state((kind, keys.numpy().astype("uint32"), *rest))
         version, internal, gauss = state["python"]
-        random.setstate((version, tuple(internal), gauss))
+        # As a tensor it is hashed and written as one; checkpoints of old have a list.
+        random.setstate((version, tuple(torch.as_tensor(internal).tolist()), gauss))
 
 
 def random_states() -> dict[str, Any]:
@@ -52,5 +53,5 @@ def random_states() -> dict[str, Any]:
         "torch": torch.get_rng_state(),
         "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],
         "numpy": [kind, torch.from_numpy(keys.astype("int64")), *rest],
-        "python": [version, list(internal), gauss],
+        "python": [version, torch.tensor(internal), gauss],
     }

@@ -52,6 +52,7 @@ class DataModule(L.LightningDataModule):
         shard_eval: let each rank have its part of the evaluation images (each image once, uneven by at
             most one) instead of all of them; only for metrics that are reduced over the ranks.
         test_reads: how often the test split was handed out.
+        corrupted_reads: how often it was under corruptions, along with a reading or again.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class DataModule(L.LightningDataModule):
         self.name, self.global_batch, self.seed, self.eval_batch = dataset, global_batch, seed, eval_batch
         self.root, self.download, self.device = root, download, torch.device(device)
         self.subset = dict(subset or {})
-        self.first_epoch, self.test_reads = 0, 0
+        self.first_epoch, self.test_reads, self.corrupted_reads = 0, 0, 0
         self.rank: int | None = None
         self.world: int | None = None
         self.shard_eval = False
@@ -216,6 +217,7 @@ class DataModule(L.LightningDataModule):
 
     def corrupted(self, which: str) -> Iterator[tuple[Views, EvalLoader]]:
         """The corrupted test images again, for more measures of the same reading."""
+        self.corrupted_reads += 1
         if which not in self._shown:
             name = self.name.partition(":")[0]  # of a folder's path no number may depend
             device = self._place()[2]

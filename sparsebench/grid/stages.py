@@ -37,12 +37,12 @@ def run_stage(stage: Stage, store: Store, hardware: Hardware) -> None:
     """Compute a stage and store it; all ranks compute, the first one writes."""
     began = time.perf_counter()
     data = task_data(stage.task, hardware, store, stage.seed)
-    state, reads = begin(stage, store, data, hardware), data.test_reads
+    state, reads = begin(stage, store, data, hardware), data.test_reads + data.corrupted_reads
     keys = set(state.net.state_dict())
     for phase in stage.phases:
         perform(phase, state, store, data, hardware)
     state.report["val_top1"] = top1(state.net, data.val_dataloader())
-    audit_stage(state, keys, data.test_reads - reads, hardware)
+    audit_stage(state, keys, data.test_reads + data.corrupted_reads - reads, hardware)
     hear_ranks(state)
     state.report["wall_seconds"] = time.perf_counter() - began
     state.report["peak_memory_mb"] = peak_memory_mb(hardware)

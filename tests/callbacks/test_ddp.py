@@ -6,12 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
+import lightning as L
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
+from sparsebench.callbacks import DynamicSparsity
 from sparsebench.functional import pruning, scores
 
 SCRIPT = """
@@ -85,6 +89,9 @@ def test_unseeded_ranks_agree_and_score_as_one_process(tmp_path: Path):
         assert result["leaked"] == 0
     assert set(ranks[0]["rigl"]["kept"]) == set(ranks[0]["set"]["kept"]) == {51}
 
+    # A batch of 8 on each of two ranks is one of 16: growth takes the absolute mean of the gradients.
+    assert ranks[0]["rigl"]["digest"] == rigl_in_one_process(deepcopy(net), data)
+
     # Two batches of 8 on each of two ranks are the first 32 examples.
     for name in ("snip", "grasp"):
         batch = next(iter(DataLoader(TensorDataset(*data), 32)))
@@ -95,3 +102,24 @@ def test_unseeded_ranks_agree_and_score_as_one_process(tmp_path: Path):
         for name, by_layer in found.items():
             for layer, expected in scores(exact, name, whole).items():
                 torch.testing.assert_close(by_layer[layer], expected, rtol=1e-9, atol=1e-15)
+
+
+def rigl_in_one_process(net: nn.Module, data: tuple[torch.Tensor, torch.Tensor]) -> str:
+    """Digest of RigL's masks after five steps, an update at each of them."""
+
+    class Module(L.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = net
+
+        def training_step(self, batch, index):
+            return cross_entropy(self.net(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
+
+    rigl = DynamicSparsity("rigl", 0.8, every=1, end=1.0, on="net")
+    switches = ["logger", "enable_progress_bar", "enable_checkpointing", "enable_model_summary"]
+    trainer = L.Trainer(max_steps=5, accelerator="cpu", callbacks=[rigl], **dict.fromkeys(switches, False))
+    trainer.fit(Module(), DataLoader(TensorDataset(*data), 16))
+    return rigl.masks.digest()

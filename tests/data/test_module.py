@@ -64,7 +64,9 @@ def test_readings_of_the_test_split_are_counted(data):
     list(data.val_dataloader()), data.probe(10), data.per_class(1, 0), data.train_dataloader(), data.digest
     assert data.test_reads == 0
     data.test_dataloader()
-    assert data.test_reads == 1
+    assert (data.test_reads, data.corrupted_reads) == (1, 0)
+    next(data.corrupted("sample5"))
+    assert (data.test_reads, data.corrupted_reads) == (1, 1)
 
 
 def test_probe_is_fixed_nested_and_of_training(data):

@@ -50,6 +50,20 @@ MUTANTS = [
         killed_by=("tests/grid/test_audit.py::test_nothing_fails_unbroken[snip@init]",),
     ),
     Mutant(
+        name="corrupted_test_images_seen_while_training",
+        file="sparsebench/grid/perform.py",
+        edits={
+            '    state.report["val_top1_before"] = top1(state.net, data.val_dataloader())': (
+                '    shown = data.corrupted("sample5")\n'
+                '    state.report["val_top1_before"] = sum(top1(state.net, loader) for _, loader in shown)'
+            )
+        },
+        seen="Settings are chosen by robustness, which is measured on the test images: corrupted ones count as others.",
+        effect="The test split is seen before the last choice, under another name.",
+        rule=8,
+        killed_by=("tests/grid/test_audit.py::test_nothing_fails_unbroken[snip@init]",),
+    ),
+    Mutant(
         name="validation_accuracy_of_test_images",
         file="sparsebench/grid/stages.py",
         edits={
