@@ -14,11 +14,11 @@ Stages are never shared across tasks or seeds, so a part of a board (default: on
 the whole but for what is paid once a run. ``--all`` runs all of the board with every rival but the middle one, once;
 nothing is estimated.
 
-Measured with ``--all`` (board version 1) on two cores of an AMD EPYC virtual machine, tests of ours running beside
-the second rival (load 2.3): every cell on its own 1,180.2 s, shared with two workers 381.9 s, 0.324x. Trainings 408
-of 696 = 0.586; the seconds of the board's stages, each counted once, are 0.565x those of all cells' chains; the
-second worker is worth 1.8 to 1.9 times (``packing.py``). Version 2 has shorter recipes: ``sparsebench run quick``
-from an empty store took 3 min 44 s with the machine to itself.
+Measured with ``--all`` on two cores of an AMD EPYC virtual machine with the machine to itself (load 1.9), torch 2.15,
+board version 2: every cell on its own 638.1 s, shared with two workers 222.9 s, 0.349x: both bars met, the first by a
+hair. Version 1, with longer recipes: 1,180.2 s and 381.9 s, 0.324x, tests of ours running beside the second rival.
+Trainings 408 of 696 = 0.586; in version 1 the seconds of the board's stages, each counted once, were 0.565x those of
+all cells' chains; the second worker is worth 1.8 to 1.9 times (``packing.py``), less what a command starts with.
 """
 
 from __future__ import annotations
