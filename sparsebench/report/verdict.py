@@ -96,9 +96,9 @@ def _random_gap(cells: pd.DataFrame) -> list[str]:
         if gap is None:
             continue
         where = f"At {sparsity_label(top['sparsity'].iloc[0])} sparsity `{method}`"
-        whom = f"`{partner}`" + ("" if partner == same else ", the best magnitude row,")
+        whom = f"`{partner}`" + ("" if partner == same else ", the best magnitude row")
         if gap.low is None:
-            sentences.append(f"{where} differs from {whom} by {-100 * gap.mean:+.1f} points, in a single run.")
+            sentences.append(f"{where} differs by {-100 * gap.mean:+.1f} points from {whom}, in a single run.")
         elif gap.separated:
             side = "below" if gap.mean > 0 else "above"
             sentences.append(f"{where} is {100 * abs(gap.mean):.1f} points {side} {whom} {_points(gap)}.")

@@ -81,12 +81,12 @@ def test_random_against_magnitude_in_the_same_regime(judge):
     below = "At 90 % sparsity `random@imp` is 20.0 points below `magnitude@imp`"
     assert f"{below} (95 % interval 17.5 to 22.5 points)." in text
     assert "`random@init` ties with `magnitude@init`" in text
-    other = "`random/erk@init` is 41.0 points below `magnitude@imp`, the best magnitude row,"
+    other = "`random/erk@init` is 41.0 points below `magnitude@imp`, the best magnitude row (95 %"
     assert other in text, "without a partner in the same regime"
     reverse = " ".join(judge({"magnitude@imp": [0.69, 0.71, 0.73], "random@imp": [0.90, 0.91, 0.92]}))
     assert "`random@imp` is 20.0 points above `magnitude@imp` (95 % interval 17.5 to 22.5 points)" in reverse
     single = " ".join(judge({"magnitude@imp": [0.9], "random@imp": [0.7]}))
-    assert "`random@imp` differs from `magnitude@imp` by -20.0 points, in a single run" in single
+    assert "`random@imp` differs by -20.0 points from `magnitude@imp`, in a single run" in single
 
 
 def test_collapses_failures_and_audit_are_counted(judge, build, small_board):
