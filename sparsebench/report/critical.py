@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sparsebench.report.figure import RC, save
+from sparsebench.report.figure import RC, save, text_width
 from sparsebench.stats import FEWEST_CLUSTERS, cluster_means, critical_difference, not_told_apart
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MOST = 20
 """Most methods in a diagram that can be read; of more, the best are shown, with the test of all."""
+_NAME = 8.5
+"""Size of a label in points."""
 _BAR, _LABEL = 0.16, 0.22
 """Heights of a bar and of a label in inches."""
 
@@ -39,8 +41,10 @@ def critical_figure(ranks: pd.DataFrame, stem: Path) -> list[Path]:
     depth = _BAR * (max(levels, default=0) + 2)
     below = depth + _LABEL * ((len(shown) + 1) // 2)
     with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(9.6, below + 0.85))
-        axes = figure.add_axes((0.25, 0.1 / (below + 0.85), 0.5, below / (below + 0.85)))
+        side = max(2.4, 0.2 + text_width((_named(*item) for item in shown.items()), _NAME))
+        width, height = 4.8 + 2 * side, below + 0.85
+        figure = Figure(figsize=(width, height))
+        axes = figure.add_axes((side / width, 0.1 / height, 4.8 / width, below / height))
         room = shown.iloc[-1] - shown.iloc[0] or 1.0
         axes.set(xlim=(shown.iloc[0] - 0.03 * room, shown.iloc[-1] + 0.03 * room), ylim=(below, 0))
         axes.xaxis.tick_top()
@@ -83,10 +87,14 @@ def _labels(axes: Axes, shown: pd.Series, depth: float) -> None:
     for (name, rank), (row, edge, side, gap) in zip(shown.items(), places, strict=True):
         height = depth + _LABEL * row
         lines.append([(rank, 0), (rank, height), (edge, height)])
-        text = f"{name}  ({rank:.2f})" if side == "right" else f"({rank:.2f})  {name}"
         axes.annotate(
-            text, (edge, height), xytext=(gap, 0), textcoords="offset points", ha=side, va="center", fontsize=8.5,
-            color="#333333",
+            _named(name, rank, side), (edge, height), xytext=(gap, 0), textcoords="offset points", ha=side,
+            va="center", fontsize=_NAME, color="#333333",
         )  # fmt: skip
     axes.add_collection(LineCollection(lines, colors="#555555", linewidths=0.8, clip_on=False), autolim=False)
     axes.plot(shown.tolist(), [0] * len(shown), "o", ms=4.5, color="#332288", clip_on=False, zorder=4)
+
+
+def _named(name: str, rank: float, side: str = "right") -> str:
+    """A method with its rank, which is next to the line that leads to it."""
+    return f"{name}  ({rank:.2f})" if side == "right" else f"({rank:.2f})  {name}"

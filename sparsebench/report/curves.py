@@ -44,7 +44,7 @@ def accuracy_figure(cells: pd.DataFrame, table: pd.DataFrame, board: Mapping[str
         return dot_figure(cells, table, tasks, _by_accuracy(table, methods), stem)
     with matplotlib.rc_context(RC):
         look = styles(methods)
-        figure, all_axes = panels(len(tasks))
+        figure, all_axes = panels(len(tasks), names=methods)
         shifts = dict(zip(methods, dodge(board["sparsities"], len(methods)), strict=True))
         columns = all_axes[0].get_subplotspec().get_gridspec().ncols
         for place, (task, axes) in enumerate(zip(tasks, all_axes, strict=True)):
@@ -76,7 +76,7 @@ def dead_neuron_figure(table: pd.DataFrame, board: Mapping[str, Any], stem: Path
         return []
     with matplotlib.rc_context(RC):
         look = styles(_present(table, board)[1])
-        figure, all_axes = panels(2 * len(tasks), rows=2, height=2.4)
+        figure, all_axes = panels(2 * len(tasks), rows=2, height=2.4, names=methods)
         kinds = {
             "dead_static": "statically dead (%)",
             "dead_dynamic_alive": "dynamically dead,\nof the alive (%)",

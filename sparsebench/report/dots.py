@@ -14,7 +14,7 @@ import pandas as pd
 
 from sparsebench.report.cells import sparsity_label
 from sparsebench.report.error_axis import error, error_axis, reach
-from sparsebench.report.figure import DENSE_LINE, RC, save
+from sparsebench.report.figure import DENSE_LINE, RC, save, text_width
 from sparsebench.report.table import DENSE
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _SHADES = ["#88CCEE", "#332288", "#CC6677", "#117733", "#AA4499", "#882255"]
 _ROW = 0.165
 """Height of a row in inches."""
+_NAME = 7.5
+"""Size of a method's name in points."""
 _COLUMNS = 5
 """Most panels side by side: more would not fit a page that can be read."""
 
@@ -36,7 +38,7 @@ def dot_figure(
     import matplotlib
 
     with matplotlib.rc_context(RC):
-        figure, all_axes = _panels(len(tasks), len(order))
+        figure, all_axes = _panels(len(tasks), order)
         places = {method: -i for i, method in enumerate(order)}
         sparsities = sorted(table.loc[table["method"] != DENSE, "sparsity"].unique())
         for place, (task, axes) in enumerate(zip(tasks, all_axes, strict=True)):
@@ -55,15 +57,15 @@ def dot_figure(
         return save(figure, stem)
 
 
-def _panels(count: int, methods: int) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, methods: Sequence[str]) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure
 
     columns, lines = min(count, _COLUMNS), -(-count // _COLUMNS)
-    panel = _ROW * methods
-    height, width = lines * (panel + 0.85) + 0.5, 2.4 + 3.1 * columns
+    panel, left = _ROW * len(methods), max(2.3, 0.12 + text_width(methods, _NAME))
+    height, width = lines * (panel + 0.85) + 0.5, left + 0.1 + 3.1 * columns
     figure = Figure(figsize=(width, height))
     grid = figure.add_gridspec(
-        lines, columns, left=2.3 / width, right=1 - 0.1 / width, bottom=0.9 / height, top=1 - 0.35 / height,
+        lines, columns, left=left / width, right=1 - 0.1 / width, bottom=0.9 / height, top=1 - 0.35 / height,
         wspace=0.06, hspace=0.85 / panel,
     )  # fmt: skip
     return figure, [figure.add_subplot(grid[divmod(i, columns)]) for i in range(count)]
@@ -71,7 +73,7 @@ def _panels(count: int, methods: int) -> tuple[Figure, list[Axes]]:
 
 def _rows(axes: Axes, places: Mapping[str, int], named: bool) -> None:
     """A line a method: one artist, where ticks of every panel are several each."""
-    axes.set_yticks(list(places.values()) if named else [], list(places) if named else [], fontsize=7.5)
+    axes.set_yticks(list(places.values()) if named else [], list(places) if named else [], fontsize=_NAME)
     axes.set_ylim(-len(places) + 0.4, 0.6)
     heights = np.array(list(places.values()), dtype=float)
     x, y = _apart(np.zeros_like(heights), np.ones_like(heights), heights)
@@ -106,7 +108,8 @@ def _legend(figure: Figure, sparsities: Sequence[float]) -> None:
     ]
     handles.append(Line2D([], [], label="dense", **DENSE_LINE))
     width, height = figure.get_size_inches()
+    left = figure.axes[0].get_position().x0
     figure.legend(
         handles=handles, loc="lower left", frameon=False, ncols=len(handles), fontsize=8,
-        bbox_to_anchor=(2.2 / width, 0.05 / height), borderaxespad=0,
+        bbox_to_anchor=(left - 0.1 / width, 0.05 / height), borderaxespad=0,
     )  # fmt: skip

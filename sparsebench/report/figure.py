@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,6 +60,17 @@ def compression(sparsity: float | np.ndarray) -> np.ndarray:
     return -np.log2(1 - np.asarray(sparsity, dtype=float))
 
 
+def text_width(texts: Iterable[str], size: float) -> float:
+    """Inches that the longest of some texts takes at a size in points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(family=RC["font.family"], size=size)
+    widths = (text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] for text in texts)
+    # Hinted letters, on whole pixels, are a few per cent wider.
+    return 1.05 * max(widths, default=0.0) / 72
+
+
 def panels(
     count: int, rows: int | None = None, height: float = 2.9, names: Sequence[str] = ()
 ) -> tuple[Figure, list[Axes]]:
@@ -68,7 +79,7 @@ def panels(
 
     columns = math.ceil(count / rows) if rows else min(count, 2 if count <= 4 else 3)
     rows = rows or math.ceil(count / columns)
-    width, legend = 3.9 * columns, max(2.3, 0.7 + 0.074 * max(map(len, names), default=0))
+    width, legend = 3.9 * columns, max(2.3, 0.7 + text_width(names, 9))
     figure = Figure(figsize=(width + legend, height * rows + 0.3))
     grid = figure.add_gridspec(
         rows, columns, left=0.62 / (width + legend), right=width / (width + legend), wspace=0.2, hspace=0.36,

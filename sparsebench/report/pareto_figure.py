@@ -11,7 +11,7 @@ import pandas as pd
 
 from sparsebench.report.cells import sparsity_label
 from sparsebench.report.error_axis import error, error_axis
-from sparsebench.report.figure import DENSE_LINE, RC, compression, save, sparsity_axis, styles
+from sparsebench.report.figure import DENSE_LINE, RC, compression, save, sparsity_axis, styles, text_width
 from sparsebench.report.table import DENSE
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 NAMED = 12
 """Most methods on fronts that get a colour and a name; the others stay grey."""
 
+_PANELS_END = 10.0
+"""Where the panels end and the legend begins, in inches."""
+_NAME = 8.5
+"""Size of a name in the legend in points."""
 GREY = {"marker": ".", "ms": 5, "color": "#c4c4c4"}
 
 
@@ -41,9 +45,10 @@ def pareto_figure(points: pd.DataFrame, table: pd.DataFrame, board: Mapping[str,
     named = sorted(order, key=lambda method: -counts[method])[:NAMED]
     look = {method: style for method, style in styles(board["methods"]).items() if method in named}
     with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(12.2, 3.6))
+        width = _PANELS_END + 0.45 + max(1.75, text_width(named, _NAME))
+        figure = Figure(figsize=(width, 3.6))
         all_axes = figure.subplots(1, 3, sharey=True)
-        figure.subplots_adjust(left=0.055, right=0.82, bottom=0.15, top=0.9, wspace=0.08)
+        figure.subplots_adjust(left=0.67 / width, right=_PANELS_END / width, bottom=0.15, top=0.9, wspace=0.08)
         dense = table.loc[table["method"] == DENSE, "top1"].mean()
         errors = error(pd.concat([points["top1"], pd.Series([dense]).dropna()]))
         _sparsity(all_axes[0], points, look)
@@ -128,4 +133,7 @@ def _legend(figure: Any, look: Mapping, grey: int) -> None:
         handles.append(Line2D([], [], label=f"{grey} more", ls="", **GREY))
     handles.append(Line2D([], [], color="#222222", lw=0.9, alpha=0.65, label="Pareto front"))
     handles.append(Line2D([], [], label="dense", **DENSE_LINE))
-    figure.legend(handles=handles, loc="center left", bbox_to_anchor=(0.825, 0.5), frameon=False, fontsize=8.5)
+    figure.legend(
+        handles=handles, loc="center left", frameon=False, fontsize=_NAME,
+        bbox_to_anchor=(_PANELS_END / figure.get_figwidth() + 0.005, 0.5),
+    )  # fmt: skip

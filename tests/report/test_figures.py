@@ -6,8 +6,11 @@ import itertools
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
-from sparsebench.report import curves, dots, figure
+from sparsebench.report import critical, curves, dots, figure, pareto_figure, standing_of
+from sparsebench.report.drawn import figures as draw
 from sparsebench.report.table import frame, leaderboard, select
 from tests.report.conftest import METHODS, make_board
 
@@ -117,3 +120,23 @@ def test_a_board_with_many_methods_gets_a_row_for_each(build_all, tmp_path, monk
         drawn = sorted(x for line in axes.lines if line.get_marker() == "o" for x in line.get_xdata())
         shown = table[(table["task"] == task) & (table["method"] != "dense")]
         assert np.allclose(drawn, sorted(100 * (1 - shown["top1"])))
+
+
+LONG = ["magnitude/uniform+@finetune(epochs=0.125,rate=0.05)", "small_dense(match='flops')", "wanda/2:4@oneshot"]
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["lines", "dots"])
+def test_no_text_is_cut_off_at_the_sides(build_all, tmp_path, monkeypatch, many):
+    kept = {}
+    for module in (curves, dots, pareto_figure, critical):
+        monkeypatch.setattr(module, "save", lambda fig, stem: kept.update({stem.name: fig}) or [stem])
+    methods = [*LONG, *(f"{LONG[0]}+kd(alpha={i})" for i in range(20 * many))]
+    board = make_board(tasks=["digits-mlp", "digits-vit"], methods=methods, sparsities=[0.5, 0.75])
+    draw(standing_of(frame(build_all(board)), board), tmp_path)
+    assert kept.keys() == {"curves", "pareto", "cd"} | (set() if many else {"dead_neurons"})
+    for name, fig in kept.items():
+        FigureCanvasAgg(fig).draw()
+        shown = {text.get_text(): text.get_window_extent() for text in fig.findobj(Text) if text.get_visible()}
+        assert any(method in text for method in LONG for text in shown), name
+        for text, box in shown.items():
+            assert not text or (fig.bbox.x0 <= box.x0 and box.x1 <= fig.bbox.x1), f"{name}: {text}"
