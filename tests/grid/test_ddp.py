@@ -31,26 +31,30 @@ seeds: [0]
 HERE = Path(__file__).parent
 
 
+METHODS = str(HERE / "odd_digits.py")
+OTHERS = [
+    "magnitude@ramp", "movement@ramp", "movement@gmp+kd", "str", "lamp@lrr(rate=0.5)", "rigl(alpha=1.0)",
+    "grasp@init", "synflow@init", "iterative_snip@init", "random_search@init",
+    "gradient@finetune", "lap@finetune", "obd@finetune", "woodfisher@finetune", "chita@finetune",
+    "wanda@oneshot", "obc@oneshot", "taylor@finetune", "fpgm@finetune", "bn_scale@finetune",
+    "magnitude/2:4@finetune", "magnitude/block4x4@finetune", "magnitude@finetune+unbalanced",
+    "magnitude@imp(rate=0.5)+ap", "magnitude@imp(rate=0.5)+shuffle",
+]  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def both(tmp_path_factory) -> tuple[Store, Store]:
     """The board run by one process and by crews of two."""
     folder = tmp_path_factory.mktemp("ddp")
+    return run(folder, 1, "--methods", METHODS), run(folder, 2, "--methods", METHODS)
+
+
+def run(folder: Path, devices: int, *options: str) -> Store:
     (folder / "together.yaml").write_text(BOARD)
-    stores = []
-    for devices in (1, 2):
-        store = folder / f"store{devices}"
-        command = [
-            "run",
-            str(folder / "together.yaml"),
-            "--methods",
-            str(HERE / "odd_digits.py"),
-            "--store",
-            str(store),
-        ]
-        command += ["--results", str(folder / f"results{devices}"), "--devices", str(devices), "--workers", "1"]
-        sparsebench(*command)
-        stores.append(Store(store))
-    return tuple(stores)
+    store = folder / f"store{devices}"
+    places = ["--store", str(store), "--results", str(folder / f"results{devices}")]
+    sparsebench("run", str(folder / "together.yaml"), *options, *places, "--devices", str(devices), "--workers", "1")
+    return Store(store)
 
 
 def sparsebench(*command: str) -> str:
@@ -66,22 +70,35 @@ def records(store: Store) -> dict[str, dict]:
 
 
 def test_masks_are_equal_exactly_and_weights_to_float_tolerance(both):
-    one, two = both
+    # On either task eleven pruned networks, and the optimiser at a rewind point.
+    assert compared(*both) == 2 * (11 + 1)
+
+
+@pytest.mark.slow
+def test_so_they_are_whatever_prunes(tmp_path):
+    options = ["--tasks", "smooth", "--methods", f"{METHODS}:snip@init", *OTHERS]
+    one, two = run(tmp_path, 1, *options), run(tmp_path, 2, *options)
+    assert compared(one, two) == 1 + len(OTHERS)
+    assert [rule for record in records(two).values() for rule in record["audit"] if not rule["passed"]] == []
+
+
+def compared(one: Store, two: Store) -> int:
+    """How many files beside the weights were equal: masks exactly, numbers to float tolerance."""
     assert one.done_stages() == two.done_stages() != set()
-    pruned = 0
+    further = 0
     for stage in one.done_stages():
         files = one.stage_report(stage)["files"]
         assert files.keys() == two.stage_report(stage)["files"].keys()
         for file in files:
             mine, theirs = load_file(one.stage(stage) / file), load_file(two.stage(stage) / file)
             assert mine.keys() == theirs.keys()
-            pruned += file != "weights.safetensors"
+            further += file != "weights.safetensors"
             for name, value in mine.items():
                 if value.dtype == torch.bool:
                     assert torch.equal(value, theirs[name]), f"{one.stage_report(stage)['label']}: mask of {name}"
                 else:
                     torch.testing.assert_close(theirs[name], value, rtol=1e-5, atol=1e-5)
-    assert pruned == 2 * (11 + 1)  # on either task eleven pruned networks, and the optimiser at a rewind point
+    return further
 
 
 def test_losses_and_metrics_are_equal(both):
@@ -136,7 +153,7 @@ def test_a_damaged_stage_is_mended_by_two_ranks(both, tmp_path):
     folder = both[1].folder.parent
     shutil.copytree(both[1].folder, tmp_path / "s")
     damage(Store(tmp_path / "s"))
-    command = ["run", str(folder / "together.yaml"), "--methods", str(HERE / "odd_digits.py"), "--tasks", "smooth"]
+    command = ["run", str(folder / "together.yaml"), "--methods", METHODS, "--tasks", "smooth"]
     command += ["--store", str(tmp_path / "s"), "--results", str(tmp_path / "r"), "--devices", "2", "--workers", "1"]
     assert "is damaged; set aside as" in sparsebench(*command)
     after, before = records(Store(tmp_path / "s")), records(both[1])
@@ -159,7 +176,7 @@ def damage(store: Store) -> None:
 def torchrun(board: Path, folder: Path) -> str:
     """Two nodes of one process each on one method; what both said."""
     command = ["run", str(board / "together.yaml"), "--tasks", "smooth", "--accelerator", "cpu"]
-    command += ["--methods", str(HERE / "odd_digits.py:snip@init"), "--launcher", "torchrun", "--nodes", "2"]
+    command += ["--methods", f"{METHODS}:snip@init", "--launcher", "torchrun", "--nodes", "2"]
     command += ["--store", str(folder / "s"), "--results", str(folder / "r")]
     meeting = ["--rdzv-backend", "static", "--master-addr", "127.0.0.1", "--master-port", str(free_port())]
     start = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", *meeting]
