@@ -103,10 +103,14 @@ def test_a_command_runs(page, command, reader, capsys):
     assert main(reduced(command)) == 0, capsys.readouterr().err
 
 
-SCRIPTS = [pytest.param(b, id=f"{page}-{i}") for page in PAGES for i, b in enumerate(blocks(page, "python"))]
+def scripts() -> list:
+    """The Python of every page; all but the README's is slow: each block imports Lightning in a process of its own."""
+    marks = {page: [] if page == "README.md" else [pytest.mark.slow] for page in PAGES}
+    found = [(page, i, text) for page in PAGES for i, text in enumerate(blocks(page, "python"))]
+    return [pytest.param(text, id=f"{page}-{i}", marks=marks[page]) for page, i, text in found]
 
 
-@pytest.mark.parametrize("text", SCRIPTS)
+@pytest.mark.parametrize("text", scripts())
 def test_python_runs_and_prints_what_its_comments_say(text, tmp_path):
     (tmp_path / "block.py").write_text(text)
     run = [sys.executable, "-W", "ignore", "block.py"]
