@@ -294,6 +294,7 @@ json.dump(results, open(f"{sys.argv[1]}/{rank}.json", "w"))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_agree_and_prune_as_one_does(make_trainer, tmp_path):
     script = tmp_path / "ranks.py"
     script.write_text(SCRIPT)

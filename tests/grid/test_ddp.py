@@ -149,6 +149,7 @@ def test_two_nodes_started_by_torchrun(both, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_a_damaged_stage_is_mended_by_two_ranks(both, tmp_path):
     folder = both[1].folder.parent
     shutil.copytree(both[1].folder, tmp_path / "s")

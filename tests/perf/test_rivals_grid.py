@@ -32,6 +32,7 @@ defaults: {lrr: {rate: 0.5}}
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 
 
+@pytest.mark.slow
 def test_a_cell_on_its_own_is_the_cell_of_the_board(tmp_path):
     board = from_text(BOARD, "short")
     together = packing.records(board, 2, Hardware())
