@@ -79,7 +79,7 @@ def panels(
 
     columns = math.ceil(count / rows) if rows else min(count, 2 if count <= 4 else 3)
     rows = rows or math.ceil(count / columns)
-    width, legend = 3.9 * columns, max(2.3, 0.7 + text_width(names, 9))
+    width, legend = 3.9 * columns, max(2.3, 0.7 + text_width(names, RC["font.size"]))
     figure = Figure(figsize=(width + legend, height * rows + 0.3))
     grid = figure.add_gridspec(
         rows, columns, left=0.62 / (width + legend), right=width / (width + legend), wspace=0.2, hspace=0.36,
@@ -121,7 +121,7 @@ def legend(figure: Figure, look: dict[str, Style], order: Sequence[str]) -> None
     right = max(axes.get_position().x1 for axes in figure.axes)
     figure.legend(
         handles=handles, loc="center left", bbox_to_anchor=(right + 0.005, 0.5), frameon=False,
-        handlelength=2.8, labelspacing=0.55, fontsize=9,
+        handlelength=2.8, labelspacing=0.55, fontsize=RC["font.size"],
     )  # fmt: skip
 
 

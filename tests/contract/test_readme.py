@@ -105,9 +105,11 @@ def test_a_command_runs(page, command, reader, capsys):
 
 def scripts() -> list:
     """The Python of every page; all but the README's is slow: each block imports Lightning in a process of its own."""
-    marks = {page: [] if page == "README.md" else [pytest.mark.slow] for page in PAGES}
-    found = [(page, i, text) for page in PAGES for i, text in enumerate(blocks(page, "python"))]
-    return [pytest.param(text, id=f"{page}-{i}", marks=marks[page]) for page, i, text in found]
+    return [
+        pytest.param(text, id=f"{page}-{i}", marks=() if page == "README.md" else pytest.mark.slow)
+        for page in PAGES
+        for i, text in enumerate(blocks(page, "python"))
+    ]
 
 
 @pytest.mark.parametrize("text", scripts())
